@@ -1,0 +1,1 @@
+"""Errors, numerics, formats, spec, artifacts, serde and store: no runtime, no graph."""

@@ -1,0 +1,116 @@
+"""Load and save ONNX models with their weights beside them, the same bytes for the same model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import onnx_ir as ir
+
+from pipeline.core import digest
+from pipeline.core.artifacts import Check, Fate, OnnxModel, Provenance, TensorInfo
+from pipeline.core.errors import GraphError
+from pipeline.core.formats import Format
+
+FILE = "model.onnx"
+DATA = "model.onnx.data"
+INLINE_BELOW = 256
+"""Tensors under this many bytes stay in the ONNX file, where shape inference can see them."""
+
+NUMPY_NAMES = {
+    ir.DataType.FLOAT: "float32",
+    ir.DataType.FLOAT16: "float16",
+    ir.DataType.BFLOAT16: "bfloat16",
+    ir.DataType.DOUBLE: "float64",
+    ir.DataType.INT64: "int64",
+    ir.DataType.INT32: "int32",
+    ir.DataType.INT16: "int16",
+    ir.DataType.INT8: "int8",
+    ir.DataType.UINT8: "uint8",
+    ir.DataType.BOOL: "bool",
+}
+
+
+def load(path: Path) -> ir.Model:
+    """Read an ONNX file; weights in external data stay on disk until they are used.
+
+    Raises:
+        GraphError: It is not an ONNX file, or its external data lies outside its folder.
+    """
+    try:
+        model = ir.load(path)
+    except FileNotFoundError as error:
+        raise GraphError("no such ONNX file", where=str(path)) from error
+    except Exception as error:  # protobuf and onnx-ir raise many types for a damaged file
+        raise GraphError(f"not a readable ONNX model: {error}", where=str(path)) from error
+    _require_local_data(model, path)
+    return model
+
+
+def save(model: ir.Model, folder: Path) -> Path:
+    """Write `model.onnx` and `model.onnx.data` into `folder`; equal models give equal bytes.
+
+    `model` itself is unchanged: its tensors keep pointing at the data they came from.
+    """
+    path = folder / FILE
+    ir.save(model, path, external_data=DATA, size_threshold_bytes=INLINE_BELOW)
+    return path
+
+
+def describe(
+    model: ir.Model,
+    path: Path,
+    *,
+    provenance: Provenance,
+    fates: Iterable[Fate] = (),
+    given: dict[str, Format] | None = None,
+    checks: tuple[Check, ...] = (),
+) -> OnnxModel:
+    """The artifact record of a model that was saved at `path`."""
+    return OnnxModel(
+        path=path,
+        opset=opset(model),
+        inputs=tuple(_info(value) for value in model.graph.inputs),
+        outputs=tuple(_info(value) for value in model.graph.outputs),
+        provenance=provenance,
+        fates=tuple(fates),
+        given=given or {},
+        checks=checks,
+    )
+
+
+def opset(model: ir.Model) -> int:
+    """Version of the default operator set.
+
+    Raises:
+        GraphError: The model imports none.
+    """
+    version = model.opset_imports.get("")
+    if version is None:
+        raise GraphError("the model imports no version of the default ONNX operator set")
+    return version
+
+
+def model_digest(model: OnnxModel) -> str:
+    """Digest of the ONNX file and its external data."""
+    folder = model.path.parent
+    return digest.of_files(folder, [path for path in (model.path, folder / DATA) if path.exists()])
+
+
+def _info(value: ir.Value) -> TensorInfo:
+    if value.dtype is None or value.shape is None or value.name is None:
+        raise GraphError("a graph input or output has no name, type or shape", where=str(value.name))
+    shape = tuple(dim if isinstance(dim, int) else str(dim.value) for dim in value.shape)
+    return TensorInfo(name=value.name, dtype=NUMPY_NAMES.get(value.dtype, value.dtype.name.lower()), shape=shape)
+
+
+def _require_local_data(model: ir.Model, path: Path) -> None:
+    folder = path.parent.resolve()
+    for value in model.graph.initializers.values():
+        tensor = value.const_value
+        if isinstance(tensor, ir.ExternalTensor) and not Path(tensor.path).resolve().is_relative_to(folder):
+            raise GraphError(
+                f"initializer {value.name} lies outside the model's folder ({tensor.location})",
+                where=str(path),
+                hint="external data must lie beside the ONNX file",
+            )

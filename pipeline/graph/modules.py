@@ -1,0 +1,28 @@
+"""Which `nn.Module` a node came from, kept in the node's metadata."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+MODULE = "pipeline.module"
+"""Dotted path of the module, such as `encoder.layer.0.attention.self`."""
+
+CLASS = "pipeline.class"
+"""Class of that module, such as `BertSelfAttention`."""
+
+
+def module_of(node: ir.Node) -> str:
+    """Path of the module that `node` came from, or "" where it is not known."""
+    return node.metadata_props.get(MODULE, "")
+
+
+def class_of(node: ir.Node) -> str:
+    """Class name of that module, or "" where it is not known."""
+    return node.metadata_props.get(CLASS, "")
+
+
+def inherit(node: ir.Node, source: ir.Node) -> None:
+    """Give `node`, which replaces or serves `source`, the module of `source`."""
+    for key in (MODULE, CLASS):
+        if key in source.metadata_props:
+            node.metadata_props[key] = source.metadata_props[key]
