@@ -114,6 +114,8 @@ class ModelSpec:
         callable: For `callable`: `file.py:function` relative to `engine.toml`, or `module:function`. It gets the
             folder of the weights and returns `(torch.nn.Module, dict[str, torch.Tensor])`: module and example inputs.
         outputs: Names of the graph outputs, in order; for `transformers` the fields of the model's output.
+        unused: For `transformers`: patterns (fnmatch) of checkpoint keys that the exported outputs do not need, such as
+            pretraining heads or a pooler. Every other missing, unexpected or mismatched key is an error.
         opset: ONNX opset of the exported graph, 17 to 22.
         weights: Where the weights lie.
         tokenizer: Where the tokenizer lies, if the weights do not bring one.
@@ -126,6 +128,7 @@ class ModelSpec:
     gguf: str | None = None
     callable: str | None = None
     outputs: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
     opset: int = 20
     weights: WeightsSource
     tokenizer: WeightsSource | None = None
@@ -326,9 +329,8 @@ class BuildSpec:
         known = {"7.5", "8.0", "8.6", "8.9", "12.0", "12.1", "gpu"}
         strangers = [target for target in self.targets if target not in known]
         if strangers:
-            raise ValueError(
-                f"unknown targets {strangers}; TensorRT-RTX builds for {sorted(known - {'gpu'})}, TensorRT for 'gpu'"
-            )
+            offered = ", ".join(sorted(known - {"gpu"}))
+            raise ValueError(f"unknown targets {strangers}; TensorRT-RTX builds for {offered}, TensorRT for 'gpu'")
         if self.workspace_mib < 1:
             raise ValueError(f"workspace_mib must be at least 1, got {self.workspace_mib}")
 
