@@ -1,0 +1,96 @@
+"""The manifest of a bundle from the artifacts that went into it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections import Counter
+from collections.abc import Mapping
+
+from pipeline.bundle.manifest import Axis, Graph, Plan, Precision, Verdict
+from pipeline.core.artifacts import EnginePlan, OnnxModel, PrecisionPlan, ValidationReport
+from pipeline.core.spec import AxisRange
+
+VERSIONED = (
+    "numpy",
+    "onnx",
+    "onnx-ir",
+    "onnxruntime-gpu",
+    "polygraphy",
+    "tensorrt",
+    "tensorrt-rtx",
+    "torch",
+    "transformers",
+    "trt-pipeline",
+)
+"""Distributions whose versions a manifest names where they are installed."""
+
+
+def plan_name(plan: EnginePlan) -> str:
+    """Path of a plan in its bundle, such as `plans/tensorrt-rtx-sm86-sm89-sm120.plan`."""
+    targets = "-".join(_target_name(target) for target in plan.targets)
+    return f"plans/{plan.flavour}-{targets}.plan"
+
+
+def plan(item: EnginePlan) -> Plan:
+    """A plan's row of the manifest."""
+    readable = item.text is not None and item.text.version is not None
+    return Plan(
+        path=plan_name(item),
+        flavour=item.flavour,
+        version=item.version,
+        targets=item.targets,
+        flags=item.flags,
+        tf32=item.tf32,
+        workspace_mib=item.workspace_mib,
+        profiles=item.profiles,
+        kernels=len(item.text.kernels) if item.text is not None and readable else None,
+        fused_attentions=item.text.fused_attentions if item.text is not None and readable else None,
+    )
+
+
+def graph(mixed: OnnxModel, path: str, axes: Mapping[str, AxisRange]) -> Graph:
+    """The mixed graph's part of the manifest."""
+    return Graph(
+        path=path,
+        opset=mixed.opset,
+        inputs=mixed.inputs,
+        outputs=mixed.outputs,
+        axes={name: Axis(min=size.min, opt=size.opt, max=size.max) for name, size in axes.items()},
+    )
+
+
+def precision(plan: PrecisionPlan, path: str) -> Precision:
+    """The precision plan's part of the manifest."""
+    nodes = Counter("integer" if item.result is None else str(item.result) for item in plan.decisions)
+    return Precision(
+        path=path, policy=plan.policy, low=str(plan.low), reference=plan.model, nodes=dict(sorted(nodes.items()))
+    )
+
+
+def verdict(report: ValidationReport) -> Verdict:
+    """The verdict's part of the manifest."""
+    return Verdict(
+        passed=report.passed,
+        samples=report.samples,
+        layers=len(report.layers),
+        compared=sum(layer.stats is not None for layer in report.layers),
+        outputs=report.outputs,
+        tasks=report.tasks,
+        not_run=report.not_run,
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions of the distributions in `VERSIONED` that are installed."""
+    found = {}
+    for name in VERSIONED:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _target_name(target: str) -> str:
+    major, _, minor = target.partition(".")
+    return f"sm{major}{minor}" if minor.isdigit() else target
