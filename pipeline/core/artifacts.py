@@ -583,3 +583,20 @@ class Bundle:
 
     folder: Path
     digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderedReport:
+    """A validation report in the forms that people and tools read.
+
+    Attributes:
+        html: One self-contained page.
+        json: The record itself; `pipeline/report/report.schema.json` describes it.
+        junit: JUnit XML for CI.
+        markdown: Summary for a pull request.
+    """
+
+    html: Path
+    json: Path
+    junit: Path
+    markdown: Path

@@ -45,6 +45,10 @@ class SourceError(PipelineError):
     exit_code = 3
 
 
+class Unreachable(SourceError):
+    """The Hugging Face hub (or a package index) does not answer from this machine."""
+
+
 class ExportError(PipelineError):
     """The PyTorch module has no faithful ONNX form at the spec's axes."""
 
@@ -91,6 +95,12 @@ class ShipError(PipelineError):
     """A bundle was refused: what it would hold has not been shown to be right."""
 
     exit_code = 1
+
+
+class BundleError(PipelineError):
+    """A bundle is damaged, or is none."""
+
+    exit_code = 6
 
 
 class StoreError(PipelineError):

@@ -8,11 +8,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from enum import Enum
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
 
@@ -54,7 +54,8 @@ def loads(kind: type[T], text: str | bytes) -> T:
     Raises:
         pydantic.ValidationError: The text does not describe a valid record.
     """
-    return adapter(kind).validate_json(text)
+    record: T = adapter(cast("Hashable", kind)).validate_json(text)
+    return record
 
 
 def map_paths(record: Any, change: Callable[[Path], Path]) -> Any:
@@ -73,7 +74,7 @@ def map_paths(record: Any, change: Callable[[Path], Path]) -> Any:
 
 
 @cache
-def adapter(kind: type[T]) -> Any:
+def adapter(kind: Any) -> Any:
     """Pydantic's validator of a record type (pydantic is imported here: it costs 0.2 s)."""
     from pydantic import TypeAdapter
 

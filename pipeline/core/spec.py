@@ -314,7 +314,8 @@ class BuildSpec:
     """How the plan is built.
 
     Attributes:
-        targets: Compute capabilities, such as `8.9`, for TensorRT-RTX (no GPU needed), or `gpu` for TensorRT on the GPU at hand.
+        targets: Compute capabilities, such as `8.9`, for TensorRT-RTX (no GPU needed), or `gpu` for TensorRT on the
+            GPU at hand.
         workspace_mib: Workspace limit in MiB; set explicitly because it changes the bytes of the plan.
         tf32: Whether fp32 matrix products may use TF32.
     """

@@ -15,6 +15,7 @@ from pipeline.core.errors import SpecError
 from pipeline.core.spec import EngineSpec
 
 FILE = "engine.toml"
+RESERVED = ("name", "folder")
 
 
 def read(path: Path) -> EngineSpec:
@@ -24,20 +25,25 @@ def read(path: Path) -> EngineSpec:
         path: The file; the engine's name is the name of its folder.
 
     Raises:
-        SpecError: It cannot be read, is not TOML, or says something invalid. Every mistake is named with its key path, what was
-            found, what was expected, and the nearest valid name.
+        SpecError: It cannot be read, is not TOML, or says something invalid. Every mistake is named with its key path,
+            what was found, what was expected, and the nearest valid name.
     """
     return parse(_read_text(path), path)
 
 
 def parse(text: str, path: Path) -> EngineSpec:
     """Validate the text of an `engine.toml`; `path` names it in errors. Raises as `read` does."""
-    from pydantic import ValidationError
-
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SpecError(f"not TOML: {error}", where=str(path)) from error
+    return validate(table, path)
+
+
+def validate(table: dict[str, Any], path: Path) -> EngineSpec:
+    """Validate the tables of an `engine.toml`; `path` names it in errors. Raises as `read` does."""
+    from pydantic import ValidationError
+
     problems = [*_reserved(table), *_unknown_keys(table, EngineSpec, ())]
     try:
         spec: EngineSpec = serde.adapter(EngineSpec).validate_python(
@@ -46,9 +52,8 @@ def parse(text: str, path: Path) -> EngineSpec:
     except ValidationError as error:
         problems += [_problem(item) for item in error.errors()]
     if problems:
-        raise SpecError(
-            _listing(problems), where=str(path), hint="`trt-pipeline init NAME --from …` writes a commented file"
-        )
+        hint = "`trt-pipeline init NAME --from …` writes a commented file"
+        raise SpecError(_listing(problems), where=str(path), hint=hint)
     return spec
 
 
@@ -68,7 +73,7 @@ def _listing(problems: Sequence[str]) -> str:
 
 
 def _reserved(table: dict[str, Any]) -> list[str]:
-    return [f"{key}: unknown key; it follows from the folder" for key in ("name", "folder") if key in table]
+    return [f"{key}: unknown key; it follows from the folder" for key in RESERVED if key in table]
 
 
 def _unknown_keys(table: Any, kind: Any, at: tuple[str, ...]) -> list[str]:
@@ -85,10 +90,9 @@ def _unknown_keys(table: Any, kind: Any, at: tuple[str, ...]) -> list[str]:
     for key, value in table.items():
         if key in known:
             found += _unknown_keys(value, known[key], (*at, key))
-        elif at or key not in ("name", "folder"):
-            found.append(
-                f"{_path((*at, key))}: unknown key; {_nearest(key, [k for k in known if at or k not in ('name', 'folder')])}"
-            )
+        elif at or key not in RESERVED:
+            candidates = [name for name in known if at or name not in RESERVED]
+            found.append(f"{_path((*at, key))}: unknown key; {_nearest(key, candidates)}")
     return found
 
 

@@ -1,8 +1,9 @@
 """The store: results of stages by the digest of all that went into them.
 
-An entry is a folder `entries/<stage>/<key>/` with `artifact.json`, the payload files that it names, and `entry.json`: size,
-mtime, inode and SHA-256 of each file. It is written under `partial/`, synced, and renamed into place, so it is there whole or
-not at all. Looking an entry up compares size, mtime and inode; consuming it compares digests.
+An entry is a folder `entries/<stage>/<key>/` with `artifact.json`, the payload files that it names, and
+`entry.json`: size, mtime, inode and SHA-256 of each file. It is written under `partial/`, synced, and renamed into
+place, so it is there whole or not at all. Looking an entry up compares size, mtime and inode; consuming it compares
+digests.
 """
 
 from __future__ import annotations
@@ -98,7 +99,8 @@ class Entry:
     def load(self, kind: type[T]) -> T:
         """The artifact, with payload paths made absolute."""
         artifact = serde.loads(kind, (self.folder / ARTIFACT).read_bytes())
-        return serde.map_paths(artifact, lambda path: path if path.is_absolute() else self.folder / path)
+        absolute: T = serde.map_paths(artifact, lambda path: path if path.is_absolute() else self.folder / path)
+        return absolute
 
 
 class Store:
@@ -177,7 +179,7 @@ class Store:
                 raise StoreError(
                     "no space left on the device; nothing half-written was kept",
                     where=str(self.root),
-                    hint="free some space (`trt-pipeline clean` empties the store) and run again: finished stages are kept",
+                    hint="free some space and run again: finished stages are kept (`trt-pipeline clean` drops them)",
                 ) from error
             raise
         finally:

@@ -1,0 +1,76 @@
+"""Digests of files that lie outside the store: an engine's folder, calibration files, a local checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from pipeline.core import digest, serde
+from pipeline.core.artifacts import SourceTree
+from pipeline.core.errors import SourceError
+from pipeline.core.spec import DataSource, EngineSpec
+from pipeline.core.spec_file import FILE
+from pipeline.core.store import FolderRecord, looks_unchanged, record_folder
+
+IGNORED = {FILE, "baseline.json", "__pycache__"}
+
+
+def engine_tree(spec: EngineSpec) -> SourceTree:
+    """The files of an engine's folder that its callables, policies and configurations may be."""
+    mine = (path for path in sorted(spec.folder.iterdir()) if path.is_file() and path.name not in IGNORED)
+    return SourceTree(folder=spec.folder.resolve(), digest=digest.of_files(spec.folder, mine))
+
+
+def data_tree(root: Path, data: Iterable[DataSource]) -> SourceTree:
+    """The files below the clone that data sources name (those in packages have their own digest).
+
+    Raises:
+        SourceError: A named file or folder does not exist, or lies outside the clone.
+    """
+    named = [source.path for source in data if source.path is not None and not source.packages]
+    files = [path for name in named for path in _files(root, name)]
+    return SourceTree(folder=root.resolve(), digest=digest.of_files(root.resolve(), files))
+
+
+def checkpoint_tree(path: Path, seen: Path) -> SourceTree:
+    """A local checkpoint: a folder, or the folder of a file.
+
+    Args:
+        path: The checkpoint.
+        seen: Folder in which records of checkpoints are kept, so that an unchanged one is not read again.
+
+    Raises:
+        SourceError: It does not exist.
+    """
+    if not path.exists():
+        raise SourceError(
+            "no such checkpoint",
+            where=str(path),
+            hint="WEIGHTS is auto, pretrained, seeded, or the path of a checkpoint",
+        )
+    folder = (path if path.is_dir() else path.parent).resolve()
+    memory = seen / f"{digest.of_value(str(folder))}.json"
+    record = _remembered(memory)
+    if record is None or not looks_unchanged(folder, record):
+        record = record_folder(folder)
+        seen.mkdir(parents=True, exist_ok=True)
+        memory.write_text(serde.dumps(record))
+    return SourceTree(folder=path.resolve(), digest=record.digest)
+
+
+def _remembered(memory: Path) -> FolderRecord | None:
+    try:
+        return serde.loads(FolderRecord, memory.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def _files(root: Path, name: str) -> list[Path]:
+    path = (root / name).resolve()
+    if not path.is_relative_to(root.resolve()):
+        raise SourceError(
+            "a data path must lie in the clone", where=name, hint="copy or link the data below calibration/"
+        )
+    if not path.exists():
+        raise SourceError("no such data file or folder", where=name, hint="paths are relative to the clone's root")
+    return [path] if path.is_file() else sorted(item for item in path.rglob("*") if item.is_file())

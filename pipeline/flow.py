@@ -1,0 +1,337 @@
+"""The straight line from `engine.toml` to a bundle: the only place that knows the order of the stages."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline import publish
+from pipeline.core import spec_file, trees
+from pipeline.core.artifacts import Files, Samples, SourceTree, Weights
+from pipeline.core.errors import SourceError, SpecError, StoreError, Unreachable
+from pipeline.core.progress import Progress
+from pipeline.core.runner import Damaged, Handle, Runner
+from pipeline.core.spec import DataSource, EngineSpec
+from pipeline.core.store import Store
+from pipeline.stages.build import build
+from pipeline.stages.calibrate import calibrate
+from pipeline.stages.canonicalise import canonicalise
+from pipeline.stages.convert import convert
+from pipeline.stages.export import export
+from pipeline.stages.fetch import fetch
+from pipeline.stages.fetch_files import fetch_files
+from pipeline.stages.mark import mark
+from pipeline.stages.probe import probe
+from pipeline.stages.sample import sample
+from pipeline.stages.seed import seed
+from pipeline.stages.ship import ship
+from pipeline.stages.validate import validate
+
+STORE = ".trt-pipeline"
+ORDER = (
+    "fetch",
+    "sample",
+    "export",
+    "canonicalise",
+    "calibrate",
+    "probe",
+    "mark",
+    "convert",
+    "build",
+    "validate",
+    "ship",
+)
+RESTARTS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a command line changes about a spec.
+
+    Attributes:
+        weights: `auto`, `pretrained`, `seeded`, or the path of a local checkpoint.
+        policy: Precision policy instead of the spec's.
+        targets: Build targets instead of the spec's.
+    """
+
+    weights: str = "auto"
+    policy: str | None = None
+    targets: tuple[str, ...] | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Results:
+    """What a run made or found, up to where it went.
+
+    Attributes:
+        spec: The spec, options applied.
+        folder: Where the results for people lie: `engines/<name>/build…`.
+        handles: Results by the name of their stage in `ORDER`.
+        fresh: Stages that ran.
+        reused: Stages whose results were found.
+        seeded: Whether the weights are not the real ones.
+        refused: Why nothing was shipped, or None.
+    """
+
+    spec: EngineSpec
+    folder: Path
+    handles: dict[str, Handle[Any]] = field(default_factory=dict)
+    fresh: tuple[str, ...] = ()
+    reused: tuple[str, ...] = ()
+    seeded: bool = False
+    refused: str | None = None
+
+    def artifact(self, stage: str) -> Any:
+        """The artifact of a stage, or None if the run did not reach it."""
+        handle = self.handles.get(stage)
+        return None if handle is None else handle.read()
+
+    @property
+    def shippable(self) -> bool:
+        """Whether there is a bundle."""
+        return "ship" in self.handles
+
+
+def run(name: str, *, root: Path, options: Options | None = None, progress: Progress, until: str = "ship") -> Results:
+    """Run the line for one engine; only what changed is done again.
+
+    Args:
+        name: Name of a folder below `root/engines`.
+        root: The clone.
+        options: What to change about the spec.
+        progress: Receives what stages say.
+        until: Last stage to run, one of `ORDER`.
+
+    Raises:
+        PipelineError: The spec, the sources or a stage failed. Finished stages are kept.
+    """
+    options = options or Options()
+    if until not in ORDER:
+        raise ValueError(f"no stage {until!r}")
+    spec = _with_options(read_spec(name, root=root), options)
+    store = Store(root / STORE)
+    with store.writing():
+        for _ in range(RESTARTS):
+            try:
+                return _Line(spec, root, options, Runner(store, progress)).run(until)
+            except Damaged as damage:
+                progress.warn(f"damaged entry in the store discarded, making it again: {damage}")
+    raise StoreError("entries are damaged as soon as they are written", where=str(store.root), hint="check the disk")
+
+
+def read_spec(name: str, *, root: Path) -> EngineSpec:
+    """The spec of one engine.
+
+    Raises:
+        SpecError: There is no such engine, or its file is wrong.
+    """
+    path = root / "engines" / name / spec_file.FILE
+    if not path.is_file():
+        known = ", ".join(engines(root)) or "none"
+        raise SpecError(
+            f"no engine named {name!r}", where=str(path), hint=f"engines here: {known}; `trt-pipeline init` adds one"
+        )
+    return spec_file.read(path)
+
+
+def engines(root: Path) -> list[str]:
+    """Names of the engines of a clone."""
+    return sorted(path.parent.name for path in (root / "engines").glob(f"*/{spec_file.FILE}"))
+
+
+def _with_options(spec: EngineSpec, options: Options) -> EngineSpec:
+    try:
+        if options.policy is not None:
+            spec = dataclasses.replace(spec, precision=dataclasses.replace(spec.precision, policy=options.policy))
+        if options.targets:
+            spec = dataclasses.replace(spec, build=dataclasses.replace(spec.build, targets=options.targets))
+    except ValueError as error:
+        raise SpecError(str(error), where="command line") from error
+    return spec
+
+
+class _Line:
+    """One walk along the line; each method is a stretch of it."""
+
+    def __init__(self, spec: EngineSpec, root: Path, options: Options, runner: Runner) -> None:
+        self.spec = spec
+        self.root = root
+        self.options = options
+        self.runner = runner
+        self.engine = trees.engine_tree(spec)
+        self.done: dict[str, Handle[Any]] = {}
+
+    def run(self, until: str) -> Results:
+        """Walk to `until` and publish what a person looks at."""
+        weights, seeded = self._weights()
+        self.done["fetch"] = weights
+        folder = self.spec.folder / publish.folder_name(seeded=seeded, policy=self.options.policy)
+        refused = self._walk(ORDER[: ORDER.index(until) + 1], weights, seeded)
+        results = Results(
+            spec=self.spec,
+            folder=folder,
+            handles=self.done,
+            fresh=tuple(self.runner.fresh),
+            reused=tuple(self.runner.reused),
+            seeded=seeded,
+            refused=refused,
+        )
+        if until in ("validate", "ship"):
+            publish.publish(results.folder, self.done, self.runner.store)
+        return results
+
+    def _walk(self, wanted: tuple[str, ...], weights: Handle[Weights], seeded: bool) -> str | None:
+        steps = {
+            "sample": lambda: self._sample(weights),
+            "export": self._export,
+            "canonicalise": lambda: self.runner.run(canonicalise, exported=self.done["export"]),
+            "calibrate": self._calibrate,
+            "probe": self._probe,
+            "mark": self._mark,
+            "convert": lambda: self.runner.run(convert, reference=self.done["canonicalise"], plan=self.done["mark"]),
+            "build": self._build,
+            "validate": self._validate,
+        }
+        for name in wanted:
+            if name in steps:
+                self.done[name] = steps[name]()
+        return self._ship(seeded) if "ship" in wanted else None
+
+    def _weights(self) -> tuple[Handle[Weights], bool]:
+        """The checkpoint, and whether it is seeded."""
+        choice, model = self.options.weights, self.spec.model
+        if choice == "seeded":
+            return self._seeded(), True
+        if choice not in ("auto", "pretrained"):
+            local = trees.checkpoint_tree(Path(choice), self.runner.store.root / "seen")
+            return self.runner.run(fetch, source=model.weights, local=local), False
+        try:
+            return self.runner.run(fetch, source=model.weights, local=self._local()), False
+        except Unreachable as error:
+            if choice == "pretrained" or os.environ.get("CI") or model.config is None:
+                raise
+            self.runner.progress.warn(
+                f"{error.what}; going on with SEEDED weights: nothing made from them can be shipped"
+            )
+            return self._seeded(), True
+
+    def _local(self) -> SourceTree | None:
+        """The checkpoint that the spec itself names as a local path, relative to the clone."""
+        source = self.spec.model.weights
+        if source.hub is not None or source.packages:
+            return None
+        return trees.checkpoint_tree(self.root / source.path, self.runner.store.root / "seen")
+
+    def _seeded(self) -> Handle[Weights]:
+        if self.spec.model.config is None:
+            raise SourceError(
+                "this engine has no `model.config` to seed weights from",
+                where=f"{self.spec.folder.name}/{spec_file.FILE}",
+                hint="run with WEIGHTS=pretrained",
+            )
+        return self.runner.run(seed, model=self.spec.model, engine=self.engine)
+
+    def _sample(self, weights: Handle[Weights]) -> Handle[Samples]:
+        task = self.spec.task
+        named = [self.spec.calibration.data, *([task.data] if task else [])]
+        return self.runner.run(
+            sample,
+            calibration=self.spec.calibration,
+            task=task,
+            inputs=self.spec.inputs,
+            axes=self.spec.axes,
+            tokenizer=self._tokenizer(weights),
+            calibration_files=self._files(self.spec.calibration.data),
+            task_files=self._files(task.data) if task else None,
+            engine=self.engine,
+            repository=trees.data_tree(self.root, named),
+        )
+
+    def _tokenizer(self, weights: Handle[Weights]) -> Handle[Weights]:
+        """The checkpoint that holds the tokenizer: the weights themselves where they bring one."""
+        fallback = self.spec.model.tokenizer
+        if fallback is None or weights.read().tokenizer is not None:
+            return weights
+        return self.runner.run(fetch, source=fallback, local=None)
+
+    def _files(self, data: DataSource) -> Handle[Files] | None:
+        return self.runner.run(fetch_files, packages=data.packages) if data.packages else None
+
+    def _export(self) -> Handle[Any]:
+        return self.runner.run(
+            export,
+            model=self.spec.model,
+            inputs=self.spec.inputs,
+            axes=self.spec.axes,
+            tolerances=self.spec.tolerances,
+            weights=self.done["fetch"],
+            engine=self.engine,
+            samples=self.done["sample"],
+        )
+
+    def _calibrate(self) -> Handle[Any]:
+        return self.runner.run(
+            calibrate,
+            reference=self.done["canonicalise"],
+            samples=self.done["sample"],
+            low=self.spec.precision.low,
+        )
+
+    def _probe(self) -> Handle[Any]:
+        return self.runner.run(
+            probe,
+            reference=self.done["canonicalise"],
+            inputs=self.spec.inputs,
+            axes=self.spec.axes,
+            build=self.spec.build,
+            low=self.spec.precision.low,
+        )
+
+    def _mark(self) -> Handle[Any]:
+        return self.runner.run(
+            mark,
+            reference=self.done["canonicalise"],
+            ranges=self.done["calibrate"],
+            baseline=self.done["probe"],
+            precision=self.spec.precision,
+            engine=self.engine,
+        )
+
+    def _build(self) -> Handle[Any]:
+        return self.runner.run(
+            build,
+            mixed=self.done["convert"],
+            plan=self.done["mark"],
+            baseline=self.done["probe"],
+            inputs=self.spec.inputs,
+            axes=self.spec.axes,
+            build=self.spec.build,
+        )
+
+    def _validate(self) -> Handle[Any]:
+        return self.runner.run(
+            validate,
+            engine=self.spec.name,
+            exported=self.done["export"],
+            reference=self.done["canonicalise"],
+            mixed=self.done["convert"],
+            plan=self.done["mark"],
+            plans=self.done["build"],
+            samples=self.done["sample"],
+            inputs=self.spec.inputs,
+            task=self.spec.task,
+            tolerances=self.spec.tolerances,
+        )
+
+    def _ship(self, seeded: bool) -> str | None:
+        """Ship, or say why not."""
+        report = self.done["validate"].read()
+        if seeded:
+            return "the weights are seeded, not the real ones"
+        if not report.passed:
+            return "validation did not pass"
+        self.done["ship"] = self.runner.run(ship)
+        return None
