@@ -25,6 +25,7 @@ from pipeline.stages.fetch import fetch
 from pipeline.stages.fetch_files import fetch_files
 from pipeline.stages.mark import mark
 from pipeline.stages.probe import probe
+from pipeline.stages.render import render
 from pipeline.stages.sample import sample
 from pipeline.stages.seed import seed
 from pipeline.stages.ship import ship
@@ -198,6 +199,8 @@ class _Line:
         for name in wanted:
             if name in steps:
                 self.done[name] = steps[name]()
+        if "validate" in self.done:
+            self.done["render"] = self._render()
         return self._ship(seeded) if "ship" in wanted else None
 
     def _weights(self) -> tuple[Handle[Weights], bool]:
@@ -326,6 +329,10 @@ class _Line:
             tolerances=self.spec.tolerances,
         )
 
+    def _render(self) -> Handle[Any]:
+        """The verdict written out, passed or not."""
+        return self.runner.run(render, report=self.done["validate"], plan=self.done["mark"], plans=self.done["build"])
+
     def _ship(self, seeded: bool) -> str | None:
         """Ship, or say why not."""
         report = self.done["validate"].read()
@@ -333,5 +340,16 @@ class _Line:
             return "the weights are seeded, not the real ones"
         if not report.passed:
             return "validation did not pass"
-        self.done["ship"] = self.runner.run(ship)
+        self.done["ship"] = self.runner.run(
+            ship,
+            name=self.spec.name,
+            axes=self.spec.axes,
+            weights=self.done["fetch"],
+            tokenizer=self._tokenizer(self.done["fetch"]),
+            mixed=self.done["convert"],
+            plan=self.done["mark"],
+            plans=self.done["build"],
+            report=self.done["validate"],
+            rendered=self.done["render"],
+        )
         return None

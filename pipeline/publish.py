@@ -42,7 +42,7 @@ def publish(folder: Path, handles: Mapping[str, Handle[Any]], store: Store) -> N
     Raises:
         Damaged: An entry of the store is damaged.
     """
-    shown = {name: handles[name] for name in ("validate", "ship") if name in handles}
+    shown = {name: handles[name] for name in ("render", "ship") if name in handles}
     sources = {name: handle.digest for name, handle in shown.items()}
     memory = store.root / PUBLISHED / f"{folder.parent.name}-{folder.name}.json"
     if _stands(memory, sources, folder):
