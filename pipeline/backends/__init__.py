@@ -1,0 +1,1 @@
+"""The only importers of a runtime: torch export, ONNX Runtime, TensorRT, and readers of what TensorRT writes."""
