@@ -1,0 +1,1 @@
+"""One stage a file: typed functions from artifacts to one artifact."""
