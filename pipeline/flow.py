@@ -26,6 +26,7 @@ from pipeline.stages.fetch_files import fetch_files
 from pipeline.stages.mark import mark
 from pipeline.stages.probe import probe
 from pipeline.stages.render import render
+from pipeline.stages.render import render
 from pipeline.stages.sample import sample
 from pipeline.stages.seed import seed
 from pipeline.stages.ship import ship
@@ -43,6 +44,7 @@ ORDER = (
     "convert",
     "build",
     "validate",
+    "render",
     "ship",
 )
 RESTARTS = 3
@@ -180,7 +182,7 @@ class _Line:
             seeded=seeded,
             refused=refused,
         )
-        if until in ("validate", "ship"):
+        if "render" in self.done:
             publish.publish(results.folder, self.done, self.runner.store)
         return results
 
@@ -195,6 +197,7 @@ class _Line:
             "convert": lambda: self.runner.run(convert, reference=self.done["canonicalise"], plan=self.done["mark"]),
             "build": self._build,
             "validate": self._validate,
+            "render": self._render,
         }
         for name in wanted:
             if name in steps:
@@ -333,19 +336,24 @@ class _Line:
         """The verdict written out, passed or not."""
         return self.runner.run(render, report=self.done["validate"], plan=self.done["mark"], plans=self.done["build"])
 
+    def _render(self) -> Handle[Any]:
+        return self.runner.run(
+            render, report=self.done["validate"], plan=self.done["mark"], plans=self.done["build"]
+        )
+
     def _ship(self, seeded: bool) -> str | None:
         """Ship, or say why not."""
-        report = self.done["validate"].read()
         if seeded:
             return "the weights are seeded, not the real ones"
-        if not report.passed:
+        if not self.done["validate"].read().passed:
             return "validation did not pass"
+        weights = self.done["fetch"]
         self.done["ship"] = self.runner.run(
             ship,
             name=self.spec.name,
             axes=self.spec.axes,
-            weights=self.done["fetch"],
-            tokenizer=self._tokenizer(self.done["fetch"]),
+            weights=weights,
+            tokenizer=self._tokenizer(weights),
             mixed=self.done["convert"],
             plan=self.done["mark"],
             plans=self.done["build"],

@@ -1,0 +1,33 @@
+"""Run the benchmarks and print each peer's cost as a multiple of ours: `python -m tests.benchmarks [NAME …]`."""
+
+from __future__ import annotations
+
+import sys
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.benchmarks import decide
+
+BENCHMARKS = {"decide": decide}
+
+
+def main(names: list[str]) -> None:
+    """Run the benchmarks named, or all of them."""
+    if strangers := [name for name in names if name not in BENCHMARKS]:
+        sys.exit(f"error: no benchmark named {strangers[0]!r}; there are {', '.join(BENCHMARKS)}")
+    for name in names or BENCHMARKS:
+        costs = BENCHMARKS[name].run()
+        ours = next(iter(costs.values()))
+        table = Table(title=BENCHMARKS[name].TITLE, title_justify="left")
+        for heading in ("", "seconds", "× ours", "peak GB", "× ours"):
+            table.add_column(heading, justify="left" if not heading else "right")
+        for who, cost in costs.items():
+            time_ratio, memory_ratio = cost.seconds / ours.seconds, cost.peak_gb / ours.peak_gb
+            table.add_row(
+                who, f"{cost.seconds:.1f}", f"{time_ratio:.1f}", f"{cost.peak_gb:.2f}", f"{memory_ratio:.1f}"
+            )
+        Console().print(table)
+
+
+main(sys.argv[1:])

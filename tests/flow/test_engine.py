@@ -1,0 +1,96 @@
+import json
+import random
+import shutil
+import subprocess
+
+import pytest
+from conftest import make_clone
+
+STAGES = ["fetch", "sample", "export", "canonicalise", "calibrate", "probe", "mark", "convert", "build", "validate", "render", "ship"]
+
+
+def copy_of(clone, tmp_path):
+    shutil.copytree(clone.root, tmp_path / "clone")
+    return type(clone)(tmp_path / "clone")
+
+
+def test_one_command_ends_in_a_bundle(built):
+    clone, result, _ = built
+    assert result.returncode == 0, result.stderr
+    manifest = json.loads((clone.engine / "build" / "bundle" / "manifest.json").read_text())
+    assert manifest["engine"] == "tiny"
+    assert {"model.onnx", "precision.json", "report.html", "report.json", "README.md"} <= set(clone.bundle())
+    assert any(name.endswith(".plan") for name in clone.bundle())
+
+
+def test_a_second_run_runs_no_stage_and_imports_no_torch(built):
+    clone, _, _ = built
+    again = subprocess.run(
+        [clone.command()[0], "-X", "importtime", *clone.command("engine", "tiny", "--json")[1:]],
+        env=clone.environment, capture_output=True, text=True, check=True,
+    )
+    assert json.loads(again.stdout)["fresh"] == []
+    imported = {line.rsplit("|", 1)[-1].strip() for line in again.stderr.splitlines() if line.startswith("import time:")}
+    assert "click" in imported
+    assert not imported & {"torch", "transformers", "onnx", "onnx_ir", "onnxruntime", "tensorrt_rtx", "polygraphy"}
+
+
+def test_a_run_killed_anywhere_ends_with_the_same_bundle(built, tmp_path):
+    clone, _, seconds = built
+    fresh = make_clone(tmp_path / "fresh")
+    choose = random.Random(0)
+    killed = sum(fresh.kill_after(choose.uniform(0.1, 0.9) * seconds, "engine", "tiny") for _ in range(3))
+    assert killed >= 1
+    assert fresh.run("engine", "tiny").returncode == 0
+    assert fresh.bundle() == clone.bundle()
+
+
+def test_damage_is_noticed_and_made_again(built, tmp_path):
+    clone = copy_of(built[0], tmp_path)
+    weights = next((clone.root / ".trt-pipeline" / "entries" / "convert").glob("*/model.onnx"))
+    data = bytearray(weights.read_bytes())
+    data[len(data) // 2] ^= 1
+    weights.write_bytes(data)
+    result = clone.run("engine", "tiny", "--json")
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["fresh"] == ["convert"]
+    assert clone.bundle() == built[0].bundle()
+
+
+def test_a_damaged_bundle_is_laid_out_again(built, tmp_path):
+    clone = copy_of(built[0], tmp_path)
+    (clone.engine / "build" / "bundle" / "model.onnx").write_bytes(b"damaged")
+    assert clone.run("engine", "tiny").returncode == 0
+    assert clone.bundle() == built[0].bundle()
+
+
+def test_two_runs_at_once_wait_for_each_other(built, tmp_path):
+    clone = make_clone(tmp_path / "clone")
+    runs = [
+        subprocess.Popen(clone.command("engine", "tiny"), env=clone.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    outputs = [run.communicate() for run in runs]
+    assert [run.returncode for run in runs] == [0, 0]
+    assert sum(b"waiting for another run" in error for _, error in outputs) == 1
+    assert clone.bundle() == built[0].bundle()
+
+
+def test_a_changed_tolerance_runs_only_what_reads_it(built, tmp_path):
+    clone = copy_of(built[0], tmp_path)
+    spec = clone.engine / "engine.toml"
+    spec.write_text(spec.read_text() + "\n[precision]\nfp32 = ['mlp.2*']\n")
+    result = clone.run("engine", "tiny", "--json")
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["fresh"] == ["mark", "convert", "build", "validate", "render", "ship"]
+
+
+@pytest.mark.parametrize("value", ["nan", "70000.0"])
+def test_a_model_that_breaks_in_fp16_is_not_shipped(built, tmp_path, value):
+    clone = copy_of(built[0], tmp_path)
+    model = clone.engine / "model.py"
+    model.write_text(model.read_text().replace("return x + self.mlp(x)", f"return x + self.mlp(x) * {value} / {value}".replace("nan", "float('nan')")))
+    result = clone.run("engine", "tiny", "--policy", "all-fp16")
+    assert result.returncode != 0
+    assert not (clone.engine / "build-all-fp16" / "bundle").exists()
+    assert (clone.engine / "build" / "bundle").exists(), "another policy's verdict leaves the spec's own bundle alone"
