@@ -6,6 +6,7 @@ The reader is `core.spec_file`; this file only holds the nouns. Keys of the TOML
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -36,6 +37,14 @@ class Reader(StrEnum):
     NPZ = "npz"
     IMAGES = "images"
     CALLABLE = "callable"
+
+
+class Fit(StrEnum):
+    """How a picture is brought to the size of the model's input."""
+
+    CROP = "crop"
+    PAD = "pad"
+    STRETCH = "stretch"
 
 
 class Metric(StrEnum):
@@ -181,6 +190,45 @@ class AxisRange:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImageOptions:
+    """How pictures become an input.
+
+    Attributes:
+        fit: `crop` covers the target and cuts out its middle, `pad` fits inside it on black, `stretch` ignores
+            proportions.
+        crop: For `crop`: share of the covering picture's side that is kept, such as 0.875 (256 cut to 224).
+        mean: Subtracted from each of red, green and blue (0 to 255).
+        std: Divides each of red, green and blue after that.
+        files: Glob over the pictures' paths below the folder.
+        label: Regular expression that is searched in a file's name; its one group is the class number. None where
+            there are no labels.
+    """
+
+    fit: Fit = Fit.CROP
+    crop: float = 1.0
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (255.0, 255.0, 255.0)
+    files: str = "*"
+    label: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.crop <= 1.0:
+            raise ValueError(f"crop must lie above 0 and not above 1, got {self.crop}")
+        if not all(math.isfinite(value) for value in (*self.mean, *self.std)) or 0.0 in self.std:
+            raise ValueError(f"mean and std must be finite and std not 0, got {list(self.mean)} and {list(self.std)}")
+        if self.label is not None and _groups(self.label) != 1:
+            raise ValueError(f"label must be a regular expression with one group, got {self.label!r}")
+
+
+def _groups(pattern: str) -> int:
+    """Groups of a regular expression, -1 where it is none."""
+    try:
+        return re.compile(pattern).groups
+    except re.error:
+        return -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DataSource:
     """A data set and how to read it.
 
@@ -188,7 +236,10 @@ class DataSource:
         reader: How its files become model inputs.
         path: File or folder: below the unpacked packages where there are some, else relative to the repository.
         callable: For `callable`: `file.py:function` relative to `engine.toml`, or `module:function`
-            (`pipeline.data.readers` gives its signature).
+            (`pipeline.data.callables` gives its signature).
+        text_field: For `text` in `.jsonl`: key of the text.
+        labels: For `text` in plain files: a file with one row of numbers a text, found as `path` is.
+        image: For `images`: size, normalisation and labels.
         packages: PyPI packages that hold the data.
         licence: SPDX identifier of the data.
     """
@@ -196,6 +247,9 @@ class DataSource:
     reader: Reader
     path: str | None = None
     callable: str | None = None
+    text_field: str = "text"
+    labels: str | None = None
+    image: ImageOptions = field(default_factory=ImageOptions)
     packages: tuple[Package, ...] = ()
     licence: str
 
