@@ -264,18 +264,21 @@ class Kernel:
     """One kernel entry of a plan's text.
 
     Attributes:
-        kind: Its kind in the text: `function`, `gemm`, `runtime_fusion`, …
+        kind: Its kind in the text: `function`, `fully_connected`, `corrltn`, `runtime_fusion`, …
         name: Its name, such as `_gemm_mha_v2`.
         nodes: ONNX nodes that it names, in order.
         accumulation: `accumulation_type` of a GEMM as written, or None where the text has none.
-        types: Element types of its inputs and outputs as written; empty where not observable.
+        operands: Types of the two operands of its GEMM or convolution, else of all its tensor inputs, each once
+            (`half`, `float`, …); empty where not observable.
+        results: Type of its GEMM's or convolution's result, else of all its outputs, each once; likewise.
     """
 
     kind: str
     name: str
     nodes: tuple[str, ...]
     accumulation: int | None = None
-    types: tuple[str, ...] = ()
+    operands: tuple[str, ...] = ()
+    results: tuple[str, ...] = ()
 
     @property
     def fused_attention(self) -> bool:
@@ -470,6 +473,7 @@ class Layer:
         floor_db: SQNR under which the layer is bad; None where it has no rounding upstream.
         bad: Whether it is.
         reason: Why it is bad, or why it was not compared.
+        origin: Where the candidate's values come from.
     """
 
     tensor: str
@@ -483,6 +487,7 @@ class Layer:
     floor_db: float | None = None
     bad: bool = False
     reason: str | None = None
+    origin: Origin = Origin.EMULATED
 
     def __post_init__(self) -> None:
         if self.stats is None and not self.reason:
