@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from pipeline.data.samples import Request, Sample, Tokenizer
 
 
-@stage(version=1, rooms=("data", "models/tokenizers.py"), tools=("numpy", "pillow", "tokenizers", "tiktoken"))
+@stage(
+    version=1,
+    rooms=("data", "models/tokenizers.py"),
+    tools=("numpy", "pillow", "tokenizers", "tiktoken", "transformers"),
+)
 def sample(
     calibration: CalibrationSpec,
     task: TaskSpec | None,
@@ -80,7 +84,7 @@ def sample(
 def _tokenizer(weights: Weights | None) -> Tokenizer | None:
     from pipeline.models import tokenizers
 
-    return tokenizers.load(weights.tokenizer) if weights and weights.tokenizer else None
+    return tokenizers.load(weights) if weights and weights.tokenizer else None
 
 
 def _split(
