@@ -5,6 +5,7 @@ The reader is `core.spec_file`; this file only holds the nouns. Keys of the TOML
 
 from __future__ import annotations
 
+import codecs
 import math
 import re
 from dataclasses import dataclass, field
@@ -238,6 +239,7 @@ class DataSource:
         callable: For `callable`: `file.py:function` relative to `engine.toml`, or `module:function`
             (`pipeline.data.callables` gives its signature).
         text_field: For `text` in `.jsonl`: key of the text.
+        encoding: For `text`: Python's name of the file's encoding.
         labels: For `text` in plain files: a file with one row of numbers a text, found as `path` is.
         image: For `images`: size, normalisation and labels.
         packages: PyPI packages that hold the data.
@@ -248,6 +250,7 @@ class DataSource:
     path: str | None = None
     callable: str | None = None
     text_field: str = "text"
+    encoding: str = "utf-8"
     labels: str | None = None
     image: ImageOptions = field(default_factory=ImageOptions)
     packages: tuple[Package, ...] = ()
@@ -258,6 +261,10 @@ class DataSource:
             raise ValueError("reader 'callable' needs `callable`, such as \"data.py:samples\"")
         if self.reader is not Reader.CALLABLE and self.path is None:
             raise ValueError(f"reader '{self.reader}' needs `path`")
+        try:
+            codecs.lookup(self.encoding)
+        except LookupError as error:
+            raise ValueError(f"encoding {self.encoding!r} is not one that Python knows") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -89,7 +88,7 @@ def _rows(request: Request) -> Iterator[tuple[str, str, Array | None]]:
 
 
 def _json_rows(request: Request) -> Iterator[tuple[str, str, Array | None]]:
-    for number, line in _lines(request.path, request.name):
+    for number, line in _lines(request):
         where = f"{request.name}:{number}"
         row = _object(line, where)
         yield where, _text(row, request.data.text_field, where), _label(row, where)
@@ -97,19 +96,20 @@ def _json_rows(request: Request) -> Iterator[tuple[str, str, Array | None]]:
 
 def _plain_rows(request: Request) -> Iterator[tuple[str, str, Array | None]]:
     if request.data.labels is None:
-        for number, line in _lines(request.path, request.name):
+        for number, line in _lines(request):
             yield f"{request.name}:{number}", line, None
         return
-    lines = list(_lines(request.path, request.name))
+    lines = list(_lines(request))
     labels = read_rows(request.folder / request.data.labels, request.data.labels, rows=len(lines))
     for (number, line), label in zip(lines, labels, strict=True):
         yield f"{request.name}:{number}", line, label
 
 
-def _lines(path: Path, name: str) -> Iterator[tuple[int, str]]:
+def _lines(request: Request) -> Iterator[tuple[int, str]]:
     """Number and text of every line that is not blank."""
+    name = request.name
     try:
-        with path.open(encoding="utf-8") as stream:
+        with request.path.open(encoding=request.data.encoding) as stream:
             for number, line in enumerate(stream, start=1):
                 if line.strip():
                     yield number, line.strip()
@@ -118,7 +118,11 @@ def _lines(path: Path, name: str) -> Iterator[tuple[int, str]]:
             "no such file", where=name, hint="`data.path` names it; see calibration/README.md"
         ) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise CalibrationError(f"cannot be read as UTF-8 text: {error}", where=name) from error
+        raise CalibrationError(
+            f"cannot be read as {request.data.encoding}: {error}",
+            where=name,
+            hint='name its encoding as `data.encoding`, such as "latin-1"',
+        ) from error
 
 
 def _object(line: str, where: str) -> Mapping[str, Any]:

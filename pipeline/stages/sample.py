@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
@@ -60,6 +61,8 @@ def sample(
     from pipeline.data import readers
     from pipeline.data.samples import Request
 
+    load = functools.cache(lambda: _tokenizer(tokenizer))
+
     def request(data: DataSource, files: Files | None) -> Request:
         return Request(
             data=data,
@@ -67,7 +70,7 @@ def sample(
             engine=engine.folder,
             inputs=inputs,
             axes=axes,
-            tokenizer=_tokenizer(tokenizer) if data.reader is Reader.TEXT else None,
+            tokenizer=load() if data.reader is Reader.TEXT else None,
         )
 
     source = request(calibration.data, calibration_files)
