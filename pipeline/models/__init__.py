@@ -1,0 +1,1 @@
+"""Where a PyTorch module (or a finished ONNX graph) comes from, one file a source."""

@@ -1,0 +1,116 @@
+"""Modules that a Python function of the user's makes."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipeline.core.errors import SourceError
+from pipeline.core.spec import InputSpec
+
+Load = Callable[[Path], tuple[torch.nn.Module, dict[str, torch.Tensor]]]
+
+
+@contextmanager
+def importable(folder: Path) -> Iterator[None]:
+    """Have the packages in `folder` importable, before those that are installed."""
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+
+
+def load(reference: str, engine: Path, weights: Path) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
+    """Call the function; see `ModelSpec.callable` for what it gets and returns.
+
+    Args:
+        reference: `file.py:function`, the file relative to `engine`, or `module:function`.
+        engine: Folder of `engine.toml`.
+        weights: Unpacked weights; their packages can be imported while the function runs.
+
+    Returns:
+        The module in fp32 and evaluation mode, and example inputs by graph input name, in the order of `forward`'s
+        positional parameters.
+
+    Raises:
+        SourceError: There is no such function, or it returns something else. What the function itself raises comes
+            through as it is.
+    """
+    with importable(weights):
+        result = _function(reference, engine)(weights)
+    if not (isinstance(result, tuple) and len(result) == 2):
+        raise SourceError(f"returned {type(result).__name__}, expected (module, example inputs)", where=reference)
+    module, example = result
+    if not isinstance(module, torch.nn.Module):
+        raise SourceError(f"returned a {type(module).__name__} as module, expected torch.nn.Module", where=reference)
+    strangers = [name for name, value in example.items() if not isinstance(value, torch.Tensor)]
+    if strangers:
+        raise SourceError(f"example inputs {strangers} are not tensors", where=reference)
+    return module.float().eval().requires_grad_(False), dict(example)
+
+
+def require_inputs(example: Mapping[str, torch.Tensor], inputs: Mapping[str, InputSpec], reference: str) -> None:
+    """Check that example inputs are the spec's inputs.
+
+    Raises:
+        SourceError: Names, order, element types or sizes differ.
+    """
+    if list(example) != list(inputs):
+        raise SourceError(
+            f"example inputs are {list(example)}, the spec's inputs are {list(inputs)}",
+            where=reference,
+            hint="both are in the order of forward's parameters",
+        )
+    for name, spec in inputs.items():
+        found = str(example[name].dtype).removeprefix("torch.")
+        shape = tuple(example[name].shape)
+        fits = len(shape) == len(spec.axes) and all(
+            isinstance(axis, str) or axis == size for axis, size in zip(spec.axes, shape, strict=True)
+        )
+        if found != spec.dtype or not fits:
+            raise SourceError(
+                f"example input {name} is {found} {list(shape)}, the spec says {spec.dtype} {list(spec.axes)}",
+                where=reference,
+            )
+
+
+def _function(reference: str, engine: Path) -> Load:
+    source, colon, name = reference.rpartition(":")
+    if not (colon and source and name):
+        raise SourceError("not of the form file.py:function or module:function", where=reference)
+    module = _from_file(engine / source, reference) if source.endswith(".py") else _from_module(source, reference)
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise SourceError(f"{source} has no function '{name}'", where=reference)
+    found: Load = function
+    return found
+
+
+def _from_file(path: Path, reference: str) -> Any:
+    spec = importlib.util.spec_from_file_location(f"engine_{path.parent.name.replace('-', '_')}_{path.stem}", path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise SourceError(
+            f"no such file in {path.parent.name}/", where=reference, hint="the path is relative to engine.toml"
+        )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _from_module(name: str, reference: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
+            raise SourceError(
+                f"no module '{error.name}'", where=reference, hint="install it, or name a file: model.py:load"
+            ) from error
+        raise
