@@ -377,7 +377,7 @@ class EnginePlan:
         targets: Compute capabilities that it was built for.
         digest: SHA-256 of the file.
         size: Bytes.
-        flags: Names of builder flags that were set.
+        flags: What was set, by name, such as `BuilderFlag.TF32`.
         tf32: Whether TF32 was allowed.
         workspace_mib: Workspace limit.
         profiles: Input name to (min, opt, max) shapes.

@@ -1,0 +1,1 @@
+"""What results mean: delivered precision, fusions, comparisons, blame."""
