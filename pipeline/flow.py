@@ -202,8 +202,6 @@ class _Line:
         for name in wanted:
             if name in steps:
                 self.done[name] = steps[name]()
-        if "validate" in self.done:
-            self.done["render"] = self._render()
         return self._ship(seeded) if "ship" in wanted else None
 
     def _weights(self) -> tuple[Handle[Weights], bool]:
@@ -335,11 +333,6 @@ class _Line:
     def _render(self) -> Handle[Any]:
         """The verdict written out, passed or not."""
         return self.runner.run(render, report=self.done["validate"], plan=self.done["mark"], plans=self.done["build"])
-
-    def _render(self) -> Handle[Any]:
-        return self.runner.run(
-            render, report=self.done["validate"], plan=self.done["mark"], plans=self.done["build"]
-        )
 
     def _ship(self, seeded: bool) -> str | None:
         """Ship, or say why not."""

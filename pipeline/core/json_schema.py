@@ -24,7 +24,7 @@ def _closed(node: Any) -> Any:
         case {"type": "number"}:
             return {**{key: item for key, item in node.items() if key not in ("type", "default")}, **NUMBER}
         case {"type": "object", "properties": dict(properties)}:
-            closed = {key: _closed(item) for key, item in node.items() if key != "description"}
+            closed = {key: _closed(item) for key, item in node.items()}
             return {**closed, "required": sorted(properties), "additionalProperties": False}
         case dict():
             return {key: _closed(item) for key, item in node.items()}

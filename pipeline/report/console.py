@@ -1,0 +1,84 @@
+"""The verdict on a terminal."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.core.artifacts import Layer, ValidationReport
+from pipeline.report import figures
+
+WORST = 10
+FAILURES = 5
+NAME = 40
+"""Columns for the name of a layer: what says most stands at its end."""
+
+
+def show(console: Console, report: ValidationReport, *, where: str | None = None) -> None:
+    """Print verdict, outputs, worst layers, and where the full report is.
+
+    Args:
+        console: Where to; nothing printed is wider than 100 columns.
+        report: The verdict.
+        where: Path of the full report as a person would write it.
+    """
+    console.print(_verdict(report))
+    for line in report.failures[:FAILURES]:
+        console.print(Text(f"  {line}", "red"))
+    if len(report.failures) > FAILURES:
+        console.print(Text(f"  and {len(report.failures) - FAILURES} more"))
+    console.print(_outputs(report))
+    if worst := figures.worst(report, WORST):
+        console.print(_layers(worst))
+    for line in report.not_run:
+        console.print(Text(f"not run: {line}", "yellow"))
+    if where is not None:
+        console.print(Text("full report: ") + Text(where, "bold"), soft_wrap=True)
+
+
+def _verdict(report: ValidationReport) -> Text:
+    head = Text("PASSED", "bold green") if report.passed else Text("NOT PASSED", "bold red")
+    bad = sum(layer.bad for layer in report.layers)
+    total, compared = len(report.layers), figures.compared(report)
+    text = f"  {report.engine}, policy {report.policy}: {compared} of {total} layers compared, {bad} bad"
+    seeded = Text("" if report.provenance.real else "  SEEDED WEIGHTS", "bold yellow")
+    return head + Text(text, "default") + seeded
+
+
+def _outputs(report: ValidationReport) -> Table:
+    table = _table("output", ">SQNR", ">max abs", "origin", "verdict")
+    for item in report.outputs:
+        sqnr, largest = figures.db(item.stats.sqnr_db), figures.number(item.stats.max_abs)
+        table.add_row(Text(item.name), sqnr, largest, str(item.origin), _mark(item.passed, item.reason))
+    for task in report.tasks:
+        change = f"{task.reference:.6g} → {task.candidate:.6g}"
+        table.add_row(Text(task.metric), "", change, str(task.origin), _mark(task.passed, task.reason))
+    return table
+
+
+def _layers(layers: list[Layer]) -> Table:
+    table = _table("worst layers", "op", "in", ">SQNR", ">floor", "why")
+    for layer in layers:
+        sqnr = figures.db(layer.stats.sqnr_db if layer.stats else None)
+        style = "red" if layer.bad else ""
+        cells = (_tail(layer.node), layer.op, str(layer.result), sqnr, figures.db(layer.floor_db), layer.reason or "")
+        table.add_row(*(Text(cell, style) for cell in cells))
+    return table
+
+
+def _table(*headers: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    for header in headers:
+        right = header.startswith(">")
+        table.add_column(header.removeprefix(">"), justify="right" if right else "left", overflow="fold", no_wrap=right)
+    return table
+
+
+def _mark(passed: bool, reason: str) -> Text:
+    return Text("✓ ", "green") + Text(reason, "default") if passed else Text(f"✗ {reason}", "red")
+
+
+def _tail(name: str) -> str:
+    return name if len(name) <= NAME else f"…{name[1 - NAME :]}"

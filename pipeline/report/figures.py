@@ -1,0 +1,56 @@
+"""What a reader wants to know first of a report: its worst layers, its headline, and numbers as text."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+from pipeline.core.artifacts import Layer, Origin, PrecisionPlan, ValidationReport
+
+
+def worst(report: ValidationReport, count: int) -> list[Layer]:
+    """The layers to look at first: bad ones in graph order (the first may have caused the rest), then by margin."""
+    compared = [layer for layer in report.layers if layer.bad or (layer.stats is not None and margin(layer) < math.inf)]
+    return sorted(compared, key=_rank)[:count]
+
+
+def margin(layer: Layer) -> float:
+    """How far a layer's SQNR is above its floor, in dB; infinite where it has no floor or no error."""
+    if layer.stats is None or layer.floor_db is None:
+        return math.inf
+    return layer.stats.sqnr_db - layer.floor_db
+
+
+def _rank(layer: Layer) -> tuple[bool, float]:
+    return not layer.bad, layer.depth if layer.bad else margin(layer)
+
+
+def compared(report: ValidationReport) -> int:
+    """Number of layers that were compared."""
+    return sum(layer.stats is not None for layer in report.layers)
+
+
+def origins(report: ValidationReport) -> tuple[Origin, ...]:
+    """Where the figures of outputs and tasks come from, each once."""
+    found = {item.origin for item in report.outputs} | {task.origin for task in report.tasks}
+    return tuple(origin for origin in Origin if origin in found)
+
+
+def formats(plan: PrecisionPlan) -> dict[str, int]:
+    """Number of nodes by the format of their result; `integer` counts those without one."""
+    counts = Counter("integer" if item.result is None else str(item.result) for item in plan.decisions)
+    return dict(counts.most_common())
+
+
+def db(value: float | None) -> str:
+    """Decibels with one digit; `exact` for no error at all."""
+    if value is None:
+        return "–"
+    if value == math.inf:
+        return "exact"
+    return f"{value:.1f} dB"
+
+
+def number(value: float | None) -> str:
+    """Three significant digits."""
+    return "–" if value is None else f"{value:.3g}"

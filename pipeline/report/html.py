@@ -1,0 +1,126 @@
+"""The verdict as one self-contained HTML page: no network, opens from disk."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import importlib.resources
+import json
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipeline.core.artifacts import EnginePlan, EnginePlans, Kernel, PrecisionPlan, ValidationReport
+from pipeline.report import figures, page_data
+
+if TYPE_CHECKING:
+    import jinja2
+
+TEMPLATE = "report.html"
+KERNELS = 25
+"""Kernel names listed for a plan; the rest are counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """Nodes that one rule put into one format.
+
+    Attributes:
+        name: Name of the rule.
+        result: The format.
+        nodes: How many nodes.
+        ops: Their commonest operator types.
+        reason: The reason given for the first of them.
+    """
+
+    name: str
+    result: str
+    nodes: int
+    ops: str
+    reason: str
+
+
+def render(report: ValidationReport, plan: PrecisionPlan, plans: EnginePlans) -> str:
+    """The page. Everything that comes from a model (names, reasons) is escaped."""
+    return (
+        _environment()
+        .get_template(TEMPLATE)
+        .render(
+            report=report,
+            plan=plan,
+            plans=plans.plans,
+            figures=figures,
+            origins=figures.origins(report),
+            worst=figures.worst(report, 10),
+            bad=sum(layer.bad for layer in report.layers),
+            compared=figures.compared(report),
+            formats=figures.formats(plan),
+            rules=_rules(plan),
+            kernels=_kernels,
+            fused=_fused,
+            data=_embed(page_data.build(report, plan, plans)),
+            library=_library(),
+        )
+    )
+
+
+def _environment() -> jinja2.Environment:
+    import jinja2
+    from markupsafe import Markup
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("pipeline.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    folder = importlib.resources.files("pipeline.report") / "templates"
+    environment.globals["asset"] = lambda name: Markup((folder / name).read_text(encoding="utf-8"))  # noqa: S704 (ours)
+    return environment
+
+
+def _embed(data: Any) -> Any:
+    """JSON that may stand inside a script element: no `<`, so neither `</script>` nor `<!--`."""
+    from markupsafe import Markup
+
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    safe = text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return Markup(safe.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))  # noqa: S704 (escaped above)
+
+
+def _library() -> str:
+    """plotly.js from its Python package, compressed: the page unpacks it (4.8 MB become 2 MB)."""
+    source = importlib.resources.files("plotly") / "package_data" / "plotly.min.js"
+    return base64.b64encode(gzip.compress(source.read_bytes(), mtime=0)).decode("ascii")
+
+
+def _rules(plan: PrecisionPlan) -> list[Rule]:
+    groups: dict[tuple[str, str], list[Any]] = {}
+    for item in plan.decisions:
+        groups.setdefault((item.rule, str(item.result or "integer")), []).append(item)
+    rules = [
+        Rule(
+            name=name,
+            result=result,
+            nodes=len(items),
+            ops=", ".join(op for op, _ in Counter(item.op for item in items).most_common(4)),
+            reason=items[0].reason,
+        )
+        for (name, result), items in groups.items()
+    ]
+    return sorted(rules, key=lambda rule: (rule.result == "integer", rule.result == plan.low, -rule.nodes))
+
+
+def _kernels(plan: EnginePlan) -> list[tuple[str, str, int, int]]:
+    """Name, kind, count and nodes of a plan's kernels, the most nodes first."""
+    groups: dict[tuple[str, str], list[Kernel]] = {}
+    for kernel in plan.text.kernels if plan.text is not None else ():
+        groups.setdefault((kernel.name or "–", kernel.kind), []).append(kernel)
+    rows = [(name, kind, len(items), sum(len(item.nodes) for item in items)) for (name, kind), items in groups.items()]
+    return sorted(rows, key=lambda row: (-row[3], row[0]))
+
+
+def _fused(plan: EnginePlan) -> list[Kernel]:
+    """A plan's fused attention kernels."""
+    return [kernel for kernel in plan.text.kernels if kernel.fused_attention] if plan.text is not None else []

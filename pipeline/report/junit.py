@@ -1,0 +1,61 @@
+"""The verdict as JUnit XML, for CI."""
+
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree
+
+from pipeline.core.artifacts import Layer, ValidationReport
+
+UNWRITABLE = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML 1.0 cannot hold."""
+
+
+def render(report: ValidationReport) -> str:
+    """One test case an output, task and layer. A layer that was not compared is skipped, with its reason."""
+    suites = [
+        _suite("outputs", [_case(item.name, item.origin, item.passed, item.reason) for item in report.outputs]),
+        _suite("tasks", [_case(item.metric, item.origin, item.passed, item.reason) for item in report.tasks]),
+        _suite("layers", [_layer(layer) for layer in report.layers]),
+        _suite("verdict", [_case(report.engine, "verdict", report.passed, "; ".join(report.failures))]),
+    ]
+    root = ElementTree.Element("testsuites", _counts(suites, name=f"trt-pipeline {report.engine}"))
+    root.extend(suites)
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _suite(name: str, cases: list[ElementTree.Element]) -> ElementTree.Element:
+    suite = ElementTree.Element("testsuite")
+    suite.extend(cases)
+    suite.attrib.update(
+        name=name,
+        tests=str(len(cases)),
+        failures=str(len(suite.findall("testcase/failure"))),
+        skipped=str(len(suite.findall("testcase/skipped"))),
+        errors="0",
+    )
+    return suite
+
+
+def _counts(suites: list[ElementTree.Element], *, name: str) -> dict[str, str]:
+    keys = ("tests", "failures", "skipped", "errors")
+    return {"name": name} | {key: str(sum(int(suite.attrib[key]) for suite in suites)) for key in keys}
+
+
+def _layer(layer: Layer) -> ElementTree.Element:
+    case = _case(layer.tensor, layer.module or layer.op, not layer.bad, layer.reason or "")
+    if layer.stats is None and not layer.bad:
+        ElementTree.SubElement(case, "skipped", message=_writable(f"not compared: {layer.reason}"))
+    return case
+
+
+def _case(name: str, group: str, passed: bool, reason: str) -> ElementTree.Element:
+    case = ElementTree.Element("testcase", name=_writable(name), classname=_writable(str(group)))
+    if not passed:
+        ElementTree.SubElement(case, "failure", message=_writable(reason))
+    return case
+
+
+def _writable(text: str) -> str:
+    return UNWRITABLE.sub("\ufffd", text)

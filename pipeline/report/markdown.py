@@ -1,0 +1,84 @@
+"""The verdict as Markdown, for a pull request."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from pipeline.core.artifacts import EnginePlans, PrecisionPlan, ValidationReport
+from pipeline.report import figures
+
+WORST = 10
+FAILURES = 10
+
+
+def render(report: ValidationReport, plan: PrecisionPlan, plans: EnginePlans) -> str:
+    """A summary: verdict, outputs, worst layers, plans."""
+    parts = [
+        _head(report),
+        _list(report.failures[:FAILURES], "…" if len(report.failures) > FAILURES else None),
+        _table(("output", "origin", "SQNR", "max abs", "verdict"), _output_rows(report)),
+        _table(("layer", "op", "in", "SQNR", "floor", "why"), _layer_rows(report)),
+        _table(("plan", "targets", "MB", "kernels", "fused attentions"), _plan_rows(plans)),
+        f"Nodes: {', '.join(f'{count} {kind}' for kind, count in figures.formats(plan).items())}.",
+        _list([f"not run: {line}" for line in report.not_run]),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _head(report: ValidationReport) -> str:
+    verdict = "✅ passed" if report.passed else "❌ not passed"
+    bad = sum(layer.bad for layer in report.layers)
+    seeded = "" if report.provenance.real else " **Seeded weights: not shippable.**"
+    return (
+        f"## {_cell(report.engine)}: {verdict}\n\n"
+        f"Policy {_cell(report.policy)}, {figures.compared(report)} of {len(report.layers)} layers compared "
+        f"on {report.samples} samples, {bad} bad.{seeded}"
+    )
+
+
+def _output_rows(report: ValidationReport) -> Iterable[Sequence[str]]:
+    for item in report.outputs:
+        stats = item.stats
+        verdict = _verdict(item.passed, item.reason)
+        yield item.name, item.origin, figures.db(stats.sqnr_db), figures.number(stats.max_abs), verdict
+    for task in report.tasks:
+        yield (
+            task.metric,
+            task.origin,
+            "",
+            f"{task.reference:.6g} → {task.candidate:.6g}",
+            _verdict(task.passed, task.reason),
+        )
+
+
+def _layer_rows(report: ValidationReport) -> Iterable[Sequence[str]]:
+    for layer in figures.worst(report, WORST):
+        sqnr = figures.db(layer.stats.sqnr_db if layer.stats else None)
+        why = f"❌ {layer.reason}" if layer.bad else layer.reason or ""
+        yield layer.tensor, layer.op, layer.result, sqnr, figures.db(layer.floor_db), why
+
+
+def _plan_rows(plans: EnginePlans) -> Iterable[Sequence[str]]:
+    for item in plans.plans:
+        kernels = ("", "") if item.text is None else (str(len(item.text.kernels)), str(item.text.fused_attentions))
+        yield f"{item.flavour} {item.version}", ", ".join(item.targets), f"{item.size / 1e6:.1f}", *kernels
+
+
+def _verdict(passed: bool, reason: str) -> str:
+    return f"{'✅' if passed else '❌'} {reason}"
+
+
+def _table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(_cell(cell) for cell in row)} |" for row in rows]
+    head = [f"| {' | '.join(headers)} |", f"|{'---|' * len(headers)}"]
+    return "\n".join([*head, *lines]) if lines else ""
+
+
+def _list(lines: Sequence[str], last: str | None = None) -> str:
+    return "\n".join(f"- {_cell(line)}" for line in (*lines, *([last] if last else [])))
+
+
+def _cell(text: str) -> str:
+    """Text that Markdown shows as it is, on one line."""
+    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(str(text).split()))

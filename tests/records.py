@@ -1,0 +1,242 @@
+"""Small valid records, and one as large as a report gets, for tests of what is shown and shipped."""
+
+from __future__ import annotations
+
+import math
+import random
+from pathlib import Path
+
+from pipeline.core import digest
+from pipeline.core.artifacts import (
+    Check,
+    Decision,
+    EnginePlan,
+    EnginePlans,
+    ErrorStats,
+    Kernel,
+    Layer,
+    OnnxModel,
+    Origin,
+    OutputVerdict,
+    PlanText,
+    PrecisionPlan,
+    Provenance,
+    TaskVerdict,
+    TensorInfo,
+    ValidationReport,
+    Weights,
+)
+from pipeline.core.formats import Format
+
+REAL = Provenance(source="pypi:tiny==1.0", digest="a" * 64, licence="Apache-2.0", real=True)
+SEEDED = Provenance(source="seeded:0", digest="b" * 64, licence="Apache-2.0", real=False)
+NODES = (("norm", "LayerNormalization", "encoder.norm", Format.FP32), ("proj", "MatMul", "encoder.proj", Format.FP16))
+
+
+def stats(sqnr_db: float = 70.0, **more: float | int) -> ErrorStats:
+    relative = 10 ** (-sqnr_db / 20)
+    given = {"elements": 64, "max_abs": relative, "relative_l2": relative, "cosine": 1.0, "sqnr_db": sqnr_db}
+    return ErrorStats(**{**given, **more})  # type: ignore[arg-type]
+
+
+def layer(node: str = "proj", **more: object) -> Layer:
+    given: dict[str, object] = {
+        "tensor": f"{node}_out",
+        "node": node,
+        "op": "MatMul",
+        "module": "encoder.proj",
+        "result": Format.FP16,
+        "depth": 1,
+        "stats": stats(),
+        "floor_db": 62.0,
+    }
+    return Layer(**{**given, **more})  # type: ignore[arg-type]
+
+
+def output(**more: object) -> OutputVerdict:
+    given = {
+        "name": "y",
+        "origin": Origin.EMULATED,
+        "stats": stats(60.0),
+        "passed": True,
+        "reason": "60.0 dB, floor 40 dB",
+    }
+    return OutputVerdict(**{**given, **more})  # type: ignore[arg-type]
+
+
+def task(**more: object) -> TaskVerdict:
+    given = {
+        "metric": "similarity",
+        "origin": Origin.EMULATED,
+        "reference": 0.656,
+        "candidate": 0.6559,
+        "tolerance": 0.01,
+        "samples": 1225,
+        "passed": True,
+        "reason": "worse by 0.0001, 0.01 allowed",
+    }
+    return TaskVerdict(**{**given, **more})  # type: ignore[arg-type]
+
+
+def report(**more: object) -> ValidationReport:
+    given: dict[str, object] = {
+        "engine": "tiny",
+        "passed": True,
+        "failures": (),
+        "provenance": REAL,
+        "policy": "sensitive",
+        "layers": tuple(
+            layer(node, op=op, module=module, result=result, depth=depth)
+            for depth, (node, op, module, result) in enumerate(NODES)
+        ),
+        "outputs": (output(),),
+        "tasks": (task(),),
+        "canonical": {"y": stats(120.0)},
+        "samples": 8,
+        "not_run": ("engine: no GPU on this machine",),
+        "environment": {"onnxruntime-gpu": "1.31.1"},
+    }
+    return ValidationReport(**{**given, **more})  # type: ignore[arg-type]
+
+
+def failed(**more: object) -> ValidationReport:
+    bad = layer("proj", stats=stats(12.0), bad=True, reason="12.0 dB, 50.0 dB under the floor")
+    given = {"passed": False, "failures": ("proj_out (MatMul in fp16): 12.0 dB",), "layers": (layer("norm"), bad)}
+    return report(**{**given, **more})
+
+
+def precision() -> PrecisionPlan:
+    decisions = tuple(
+        Decision(
+            node=node,
+            op=op,
+            module=module,
+            operands=result,
+            accumulator=Format.FP32 if op == "MatMul" else None,
+            result=result,
+            rule="norm" if result is Format.FP32 else "default",
+            reason="a normalisation sums squares" if result is Format.FP32 else "nothing speaks against fp16",
+        )
+        for node, op, module, result in NODES
+    )
+    return PrecisionPlan(model="c" * 64, policy="sensitive", low=Format.FP16, decisions=decisions)
+
+
+def plans(path: Path, **more: object) -> EnginePlans:
+    """One plan whose file is written to `path`."""
+    path.write_bytes(b"vtrt plan")
+    kernels = (
+        Kernel(
+            kind="function", name="_gemm_mha_v2", nodes=("proj",), accumulation=2, operands=("half",), results=("half",)
+        ),
+        Kernel(kind="runtime_fusion", name="norm_fusion", nodes=("norm",)),
+    )
+    given: dict[str, object] = {
+        "path": path,
+        "log": path,
+        "flavour": "tensorrt-rtx",
+        "version": "1.7.1.116",
+        "targets": ("8.6", "8.9"),
+        "digest": digest.of_file(path),
+        "size": path.stat().st_size,
+        "flags": ("STRONGLY_TYPED",),
+        "tf32": False,
+        "workspace_mib": 1024,
+        "profiles": {"x": ((1, 4), (8, 4), (16, 4))},
+        "text": PlanText(version="1.7.1.116", targets=("8.6", "8.9"), kernels=kernels),
+        "checks": (
+            Check(name="parsed", passed=True, summary="2 of 2 layers have the planned types"),
+            Check(name="built", passed=True, summary="2 of 2 nodes in kernels", unobservable=("norm: no type",)),
+        ),
+        "warnings": (),
+        "seconds": 2.5,
+    }
+    return EnginePlans(plans=(EnginePlan(**{**given, **more}),))  # type: ignore[arg-type]
+
+
+def mixed(folder: Path, provenance: Provenance = REAL) -> OnnxModel:
+    """A mixed model whose files are written to `folder` (the bytes are never parsed here)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.onnx").write_bytes(b"graph")
+    (folder / "model.onnx.data").write_bytes(b"weights")
+    return OnnxModel(
+        path=folder / "model.onnx",
+        opset=20,
+        inputs=(TensorInfo(name="x", dtype="float32", shape=("batch", 4)),),
+        outputs=(TensorInfo(name="y", dtype="float32", shape=("batch", 4)),),
+        provenance=provenance,
+    )
+
+
+def weights(folder: Path, provenance: Provenance = REAL) -> Weights:
+    """A checkpoint with a tokenizer beside it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("model.safetensors", "config.json", "tokenizer.json", "vocab.txt", "tokenizer.pkl"):
+        (folder / name).write_text(name)
+    return Weights(folder=folder, checkpoint=folder, tokenizer=folder, provenance=provenance)
+
+
+def large(count: int, *, passed: bool = False) -> tuple[ValidationReport, PrecisionPlan]:
+    """A report of `count` layers with everything that a page must cope with."""
+    chance = random.Random(0)
+    ops = ("MatMul", "Add", "LayerNormalization", "Softmax", "Gelu", "Mul", "Reshape", "Transpose", "Div", "Sqrt")
+    parts = ("attention.self.query", "attention.self", "attention.output.LayerNorm", "intermediate", "output.dense")
+    layers, decisions = [], []
+    for depth in range(count):
+        op = ops[depth % len(ops)]
+        block = depth * 24 // count
+        module = f"encoder.layer.{block}.{parts[depth % len(parts)]}"
+        node = f"node_{op}_{depth}"
+        wide = op in ("LayerNormalization", "Softmax", "Sqrt")
+        result = Format.FP32 if wide else Format.FP16
+        layers.append(_large_layer(chance, depth, count, node, op, module, result, passed))
+        decisions.append(
+            Decision(
+                node=node,
+                op=op,
+                module=module,
+                operands=result,
+                accumulator=Format.FP32 if op == "MatMul" else None,
+                result=result,
+                rule=f"{op}-rule" if wide else "default",
+                reason=f"{op}: sums of {depth} squares reach 8.8e7" if wide else "largest value 26.5, margin 4",
+            )
+        )
+    bad = [item for item in layers if item.bad]
+    plan = PrecisionPlan(model="c" * 64, policy="sensitive", low=Format.FP16, decisions=tuple(decisions))
+    verdict = report(
+        engine="large <b>&amp;</b>",
+        passed=passed,
+        failures=tuple(f"{item.tensor} ({item.op} in {item.result}): {item.reason}" for item in bad),
+        layers=tuple(layers),
+        outputs=(output(name="last_hidden_state", passed=passed), output(name="pooled", stats=stats(48.2))),
+        environment={"onnxruntime-gpu": "1.31.1", "torch": "2.13.0", "processor": "x86-64, 2 cores", "gpu": "none"},
+    )
+    return verdict, plan
+
+
+def _large_layer(
+    chance: random.Random, depth: int, count: int, node: str, op: str, module: str, result: Format, passed: bool
+) -> Layer:
+    tensor = f"{node}_output_0" if depth % 400 else f"</script><img src=x onerror=alert(1)>_{depth}"
+    floor = 60 - 14 * depth / count
+    common = {"tensor": tensor, "node": node, "op": op, "module": module, "result": result, "depth": depth}
+    if depth % 97 == 96:
+        return layer(**common, stats=None, floor_db=None, reason="fused away: constant after folding")
+    if not passed and depth > 0.7 * count and depth % 211 == 0:
+        broken = stats(math.nan, nan_candidate=3, mismatched_nonfinite=3)
+        return layer(
+            **common,
+            stats=broken,
+            floor_db=floor,
+            bad=True,
+            reason="3 NaN that the reference lacks: 512 values overflowed fp16",
+        )
+    if not passed and depth > 0.7 * count and depth % 53 == 0:
+        return layer(
+            **common, stats=stats(20 + chance.random() * 9), floor_db=floor, bad=True, reason="under the floor by 30 dB"
+        )
+    if depth < count * 0.02:
+        return layer(**common, stats=stats(math.inf), floor_db=None)
+    noise = 74 - 14 * depth / count + chance.gauss(0, 2.5)
+    return layer(**common, stats=stats(noise), floor_db=floor)
