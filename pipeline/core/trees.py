@@ -27,7 +27,8 @@ def data_tree(root: Path, data: Iterable[DataSource]) -> SourceTree:
     Raises:
         SourceError: A named file or folder does not exist, or lies outside the clone.
     """
-    named = [source.path for source in data if source.path is not None and not source.packages]
+    own = [source for source in data if not source.packages]
+    named = [name for source in own for name in (source.path, source.labels) if name is not None]
     files = [path for name in named for path in _files(root, name)]
     return SourceTree(folder=root.resolve(), digest=digest.of_files(root.resolve(), files))
 
