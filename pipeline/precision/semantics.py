@@ -46,6 +46,7 @@ class OpSemantics:
         sums: Whether it sums many products or elements, so that its accumulator has a format of its own.
         fp32_operands: Positions of operands that stay fp32 even where the node is low.
         index_operands: Positions of operands that are never float: shapes, indices, axes, conditions.
+        fp32_results: Positions of results that are fp32 whatever the node's format.
         inner: Names of the values that are rounded inside, in order.
     """
 
@@ -55,6 +56,7 @@ class OpSemantics:
     sums: bool = False
     fp32_operands: tuple[int, ...] = ()
     index_operands: tuple[int, ...] = ()
+    fp32_results: tuple[int, ...] = ()
     inner: tuple[str, ...] = ()
 
 
@@ -103,6 +105,7 @@ def _table() -> dict[str, OpSemantics]:
                 sums=op in sums,
                 fp32_operands=_FP32_OPERANDS.get(op, ()),
                 index_operands=_INDEX_OPERANDS.get(op, ()),
+                fp32_results=_FP32_RESULTS.get(op, ()),
                 inner=_INNER.get(op, ()),
             )
     return table
@@ -152,6 +155,10 @@ _FP32_OPERANDS = {
     "BatchNormalization": (1, 2, 3, 4),  # scale, bias, mean, variance
     "Resize": (2,),  # scales: tensor(float) only
     "Upsample": (1,),
+}
+
+_FP32_RESULTS = {
+    "LayerNormalization": (1, 2),  # mean and inverse deviation have the type of stash_type
 }
 
 _INDEX_OPERANDS = {

@@ -1,0 +1,119 @@
+"""What the rules look at: the graph, what its operators do, and what its tensors may hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+
+import onnx_ir as ir
+
+from pipeline.core.artifacts import ActivationRanges
+from pipeline.core.errors import CalibrationError
+from pipeline.core.formats import Format
+from pipeline.core.spec import PrecisionSpec
+from pipeline.graph import io
+from pipeline.graph.typed import require_typed
+from pipeline.precision import attention, extents, reach, semantics
+from pipeline.precision.admitted import admits
+from pipeline.precision.extents import Extent
+from pipeline.precision.reach import Reach
+from pipeline.precision.semantics import Movement, OpSemantics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Everything a rule may read. Values and nodes are those of `model`.
+
+    Attributes:
+        model: The fp32 graph.
+        spec: How precision is decided.
+        rows: Semantics of every node of the main graph, in graph order.
+        extents: What each fp32 tensor holds, where that is known.
+        unobserved: Why a tensor has no extent, by tensor name.
+        reaches: Tensors that a constant may push beyond what calibration saw.
+        cores: Attention cores.
+    """
+
+    model: ir.Model
+    spec: PrecisionSpec
+    rows: dict[ir.Node, OpSemantics]
+    extents: dict[ir.Value, Extent]
+    unobserved: dict[str, str]
+    reaches: dict[ir.Value, Reach]
+    cores: tuple[attention.Core, ...]
+
+    @property
+    def low(self) -> Format:
+        """The low format."""
+        return self.spec.low
+
+    @property
+    def usable(self) -> float:
+        """Largest calibrated magnitude that counts as safe in the low format."""
+        return self.low.limits.largest / self.spec.overflow_margin
+
+    def admits_low(self, node: ir.Node) -> bool:
+        """Whether ONNX types the node in the low format."""
+        return admits(node, self.rows[node], io.opset(self.model), self.low)
+
+
+def gather(model: ir.Model, ranges: ActivationRanges, spec: PrecisionSpec) -> Evidence:
+    """Collect the evidence for one model.
+
+    Raises:
+        GraphError: An operator has no semantics, or a tensor no type.
+        CalibrationError: A float tensor was neither observed nor explained.
+    """
+    rows = {node: semantics.of(node, model.functions.keys()) for node in model.graph}
+    require_typed(model)
+    known = extents.of_graph(model.graph, ranges)
+    evidence = Evidence(
+        model=model,
+        spec=spec,
+        rows=rows,
+        extents=known,
+        unobserved=ranges.unobserved,
+        reaches=reach.of_graph(model.graph, known, largest=spec.low.limits.largest, margin=spec.overflow_margin),
+        cores=attention.cores(model.graph),
+    )
+    _require_observed(evidence)
+    return evidence
+
+
+def is_float(value: ir.Value | None) -> bool:
+    """Whether a tensor is fp32, the only type whose format is decided here."""
+    return value is not None and value.dtype is ir.DataType.FLOAT
+
+
+def float_operands(node: ir.Node, row: OpSemantics) -> Iterator[ir.Value]:
+    """Operands whose format the node's decision sets."""
+    if row.movement is Movement.INTEGER:
+        return
+    kept = (*row.index_operands, *row.fp32_operands)
+    for position, value in enumerate(node.inputs):
+        if value is not None and is_float(value) and position not in kept:
+            yield value
+
+
+def float_results(node: ir.Node, row: OpSemantics) -> Iterator[ir.Value]:
+    """Results whose format the node's decision sets."""
+    for position, value in enumerate(node.outputs):
+        if is_float(value) and position not in row.fp32_results:
+            yield value
+
+
+def touches_float(node: ir.Node, row: OpSemantics) -> bool:
+    """Whether there is anything to decide for a node."""
+    return next(chain(float_operands(node, row), float_results(node, row)), None) is not None
+
+
+def _require_observed(evidence: Evidence) -> None:
+    for node, row in evidence.rows.items():
+        for value in (*float_operands(node, row), *float_results(node, row)):
+            if value not in evidence.extents and str(value.name) not in evidence.unobserved:
+                raise CalibrationError(
+                    "calibration neither observed this tensor nor says why not",
+                    where=f"tensor {value.name} of node {node.name}",
+                    hint="run calibrate on this graph",
+                )

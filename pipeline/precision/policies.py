@@ -1,0 +1,175 @@
+"""From a policy to one decision a node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import onnx_ir as ir
+
+from pipeline.core.artifacts import Decision
+from pipeline.core.formats import Format
+from pipeline.core.spec import Policy
+from pipeline.graph import io
+from pipeline.precision import neighbours, patterns, semantics
+from pipeline.precision.admitted import admits
+from pipeline.precision.draft import Draft
+from pipeline.precision.evidence import Evidence, float_operands, float_results
+from pipeline.precision.policy_file import Patterns, Settings
+from pipeline.precision.rules import RULES
+from pipeline.precision.semantics import Movement, OpSemantics
+
+Drafts = dict[ir.Node, Draft]
+
+
+def decide(evidence: Evidence, settings: Settings, given: Mapping[str, Format]) -> tuple[Decision, ...]:
+    """One decision a node of the main graph, in graph order.
+
+    Args:
+        evidence: The graph and what is known of its tensors.
+        settings: The policy.
+        given: Formats that the model arrived with, by node name. They are its plan where the policy is `sensitive`.
+
+    Raises:
+        PrecisionError: A pattern matches nothing, or asks for what ONNX has no types for.
+    """
+    drafts = _start(evidence, settings)
+    keeps_given = bool(given) and settings.name == Policy.SENSITIVE
+    if keeps_given:
+        _take_given(evidence, drafts, given)
+    _ask_rules(evidence, drafts, settings)
+    _take_patterns(evidence, drafts, settings)
+    if settings.base is Policy.SENSITIVE:
+        _fix_accumulators(evidence, drafts)
+        neighbours.settle(evidence, drafts)
+    return tuple(draft.decision(node) for node, draft in drafts.items())
+
+
+def uniform(model: ir.Model, format_: Format) -> tuple[Decision, ...]:
+    """Every node in one format, nothing fixed: what is not typed so, or holds subgraphs, stays fp32.
+
+    Raises:
+        GraphError: An operator has no semantics.
+    """
+    rows = {node: semantics.of(node, model.functions.keys()) for node in model.graph}
+    drafts = _uniform_drafts(model, rows, format_, f"policy all-{format_}")
+    return tuple(draft.decision(node) for node, draft in drafts.items())
+
+
+def _start(evidence: Evidence, settings: Settings) -> Drafts:
+    base = Format.FP32 if settings.base is Policy.ALL_FP32 else evidence.low
+    drafts = _uniform_drafts(evidence.model, evidence.rows, base, f"policy {settings.base}")
+    if settings.base is Policy.SENSITIVE:
+        for node, draft in drafts.items():
+            if draft.rule == "policy" or _could_sum_low(evidence, node, draft):
+                draft.use(evidence.low)
+                draft.rule, draft.reasons, draft.claimed = "default", [_unclaimed(evidence, node)], False
+    return drafts
+
+
+def _could_sum_low(evidence: Evidence, node: ir.Node, draft: Draft) -> bool:
+    """Whether a node that ONNX does not type low computes in fp32 anyway, on operands that are rounded before."""
+    return draft.rule == "types" and evidence.rows[node].sums and evidence.spec.accumulator is Format.FP32
+
+
+def _uniform_drafts(model: ir.Model, rows: dict[ir.Node, OpSemantics], format_: Format, policy: str) -> Drafts:
+    opset = io.opset(model)
+    return {node: _uniform_draft(node, row, format_, policy, opset) for node, row in rows.items()}
+
+
+def _uniform_draft(node: ir.Node, row: OpSemantics, format_: Format, policy: str, opset: int) -> Draft:
+    reads, makes = any(True for _ in float_operands(node, row)), any(True for _ in float_results(node, row))
+    if not (reads or makes):
+        reason = "computes on integers and booleans, or only on their shapes"
+        return Draft(operands=None, result=None, rule="integer", reasons=[reason])
+    rule, reason = "policy", policy
+    if format_ is not Format.FP32 and not admits(node, row, opset, format_):
+        rule, reason = _forced(node, row, format_, opset)
+        format_ = Format.FP32
+    return Draft(
+        operands=format_ if reads else None,
+        result=format_ if makes else None,
+        rule=rule,
+        reasons=[reason],
+        claimed=rule != "policy",
+    )
+
+
+def _forced(node: ir.Node, row: OpSemantics, format_: Format, opset: int) -> tuple[str, str]:
+    if row.movement is Movement.CONTROL:
+        return "control", f"{node.op_type} is kept whole: what it holds was not observed node by node"
+    return "types", f"ONNX opset {opset} has no {format_} {node.op_type}"
+
+
+def _unclaimed(evidence: Evidence, node: ir.Node) -> str:
+    row = evidence.rows[node]
+    known = [evidence.extents.get(value) for value in (*float_operands(node, row), *float_results(node, row))]
+    largest = max((extent.magnitude for extent in known if extent is not None), default=0.0)
+    return f"no rule asks for more than {evidence.low}: magnitudes up to {largest:.3g}"
+
+
+def _take_given(evidence: Evidence, drafts: Drafts, given: Mapping[str, Format]) -> None:
+    for node, draft in drafts.items():
+        format_ = given.get(str(node.name))
+        if format_ is None or draft.rule != "default":
+            continue
+        draft.use(format_)
+        draft.rule, draft.reasons = "given", [f"the model arrived with this node in {format_}"]
+        draft.pinned = True
+
+
+def _ask_rules(evidence: Evidence, drafts: Drafts, settings: Settings) -> None:
+    for rule in settings.rules:
+        for claim in RULES[rule](evidence):
+            draft = drafts[claim.node]
+            if not draft.pinned:
+                _claim(draft, rule, claim.reason, operands=claim.operands, result=claim.result)
+
+
+def _claim(draft: Draft, rule: str, reason: str, *, operands: bool, result: bool) -> None:
+    if not draft.claimed:
+        draft.rule, draft.reasons, draft.claimed = rule, [reason], True
+    elif (operands and draft.operands not in (None, Format.FP32)) or (
+        result and draft.result not in (None, Format.FP32)
+    ):
+        draft.reasons.append(reason)
+    if operands and draft.operands is not None:
+        draft.operands = Format.FP32
+    if result and draft.result is not None:
+        draft.result = Format.FP32
+
+
+def _take_patterns(evidence: Evidence, drafts: Drafts, settings: Settings) -> None:
+    for group in settings.fp32:
+        _take_group(evidence, drafts, group, Format.FP32)
+    for group in settings.fp16:
+        _take_group(evidence, drafts, group, evidence.low)
+
+
+def _take_group(evidence: Evidence, drafts: Drafts, group: Patterns, format_: Format) -> None:
+    matched = patterns.matching(list(drafts), group.patterns, group.where)
+    for node, pattern in matched.items():
+        draft = drafts[node]
+        if draft.computes_in is None or (format_ is not Format.FP32 and not evidence.admits_low(node)):
+            continue
+        draft.use(format_)
+        draft.rule, draft.reasons, draft.pinned = "user", [f"{group.where} names it with '{pattern}'"], True
+
+
+def _fix_accumulators(evidence: Evidence, drafts: Drafts) -> None:
+    """Give sums of low operands an fp32 accumulator, attention cores apart."""
+    cores = {product for core in evidence.cores for product in (core.scores, core.values)}
+    for node, row in evidence.rows.items():
+        draft = drafts[node]
+        if not row.sums or draft.operands is not evidence.low or draft.rule == "given":
+            continue
+        if draft.result is Format.FP32:
+            draft.accumulator = Format.FP32
+        elif node in cores and evidence.admits_low(node):
+            draft.rule, draft.reasons = "attention", [_FUSED]
+        elif evidence.spec.accumulator is Format.FP32:
+            draft.accumulator = Format.FP32
+            draft.rule = "accumulator" if draft.rule == "default" else draft.rule
+            draft.reasons.append(f"sums in fp32, which {evidence.low} operands alone do not promise")
+
+
+_FUSED = "product of an attention: the fused kernel sums in fp32 by itself, and Casts at its operands would break it up"

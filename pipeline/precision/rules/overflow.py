@@ -1,0 +1,81 @@
+"""Tensors whose values do not fit the low format: constants, what they reach, and what calibration saw.
+
+The claims are closed by construction: a tensor that does not fit claims the node that makes it and every node that
+reads it, so that no low consumer rounds it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import onnx_ir as ir
+
+from pipeline.precision.evidence import Evidence, float_operands, float_results
+from pipeline.precision.rules.claim import Claim
+
+
+def constants(evidence: Evidence) -> Iterator[Claim]:
+    """Constants and weights beyond the format's range, and every tensor that they can push beyond it."""
+    return _each(evidence, _constant_misfit)
+
+
+def calibrated(evidence: Evidence) -> Iterator[Claim]:
+    """Tensors whose observed magnitude, times the margin, is beyond the format's range, or was not finite."""
+    return _each(evidence, _calibrated_misfit)
+
+
+def unobserved(evidence: Evidence) -> Iterator[Claim]:
+    """Tensors that calibration could not see."""
+    return _each(evidence, _unobserved)
+
+
+def _each(evidence: Evidence, misfit: Callable[[Evidence, ir.Value], str | None]) -> Iterator[Claim]:
+    for node, row in evidence.rows.items():
+        for value in float_operands(node, row):
+            if reason := misfit(evidence, value):
+                yield Claim(node=node, reason=reason, result=False)
+        for value in float_results(node, row):
+            if reason := misfit(evidence, value):
+                yield Claim(node=node, reason=reason, operands=not row.sums)
+
+
+def _constant_misfit(evidence: Evidence, value: ir.Value) -> str | None:
+    largest, low = evidence.low.limits.largest, evidence.low
+    extent, reach = evidence.extents.get(value), evidence.reaches.get(value)
+    if extent is not None and extent.constant:
+        if extent.magnitude <= largest and not extent.nonfinite:
+            return None
+        return f"{value.name} holds {_worst(extent.low, extent.high)}, beyond {low}'s {largest:g}"
+    if reach is None or reach.magnitude <= largest:
+        return None
+    return (
+        f"the constant {reach.origin} of magnitude {reach.constant:.3g} can reach {value.name} "
+        f"whatever calibration saw, and {low} ends at {largest:g}"
+    )
+
+
+def _calibrated_misfit(evidence: Evidence, value: ir.Value) -> str | None:
+    extent = evidence.extents.get(value)
+    if extent is None or extent.constant:
+        return None
+    if extent.nonfinite:
+        return f"{value.name} held {extent.nonfinite} non-finite elements in calibration"
+    if extent.magnitude <= evidence.usable:
+        return None
+    low, margin = evidence.low, evidence.spec.overflow_margin
+    return (
+        f"{value.name} reached {extent.magnitude:.3g} in calibration; "
+        f"with a margin of {margin:g} that is beyond {low}'s {low.limits.largest:g}"
+    )
+
+
+def _unobserved(evidence: Evidence, value: ir.Value) -> str | None:
+    if value in evidence.extents:
+        return None
+    return f"{value.name} was not observed in calibration: {evidence.unobserved[str(value.name)]}"
+
+
+def _worst(low: float, high: float) -> str:
+    if not low <= high:
+        return "NaN"
+    return f"{low if abs(low) >= abs(high) else high:.3g}"

@@ -1,0 +1,86 @@
+"""mark: one precision decision a node, with its rule and its reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.core.artifacts import ActivationRanges, Decision, FusionBaseline, OnnxModel, PrecisionPlan, SourceTree
+from pipeline.core.errors import CalibrationError
+from pipeline.core.progress import Progress
+from pipeline.core.spec import PrecisionSpec
+from pipeline.core.stage import stage
+
+if TYPE_CHECKING:
+    from pipeline.precision.evidence import Evidence
+
+
+@stage(version=1, rooms=("precision", "graph"), tools=("onnx", "onnx-ir", "numpy"))
+def mark(
+    reference: OnnxModel,
+    ranges: ActivationRanges,
+    baseline: FusionBaseline,
+    precision: PrecisionSpec,
+    engine: SourceTree,
+    *,
+    out: Path,
+    progress: Progress,
+) -> PrecisionPlan:
+    """Decide the precision of every node of `reference`.
+
+    Args:
+        reference: The canonical fp32 model.
+        ranges: What its tensors held in calibration.
+        baseline: Fused attentions of the all-low plan, which the decisions must not break.
+        precision: How precision is decided.
+        engine: Folder of `engine.toml`, in which a policy file lies.
+        out: Unused: a plan is a record without files.
+        progress: Told of attentions that the decisions break up.
+
+    Returns:
+        One decision a node, in graph order.
+
+    Raises:
+        CalibrationError: `ranges` were observed on another model, or for another low format.
+        SpecError: The policy file is wrong.
+        PrecisionError: A pattern matches nothing.
+    """
+    from pipeline.graph import io
+    from pipeline.precision import evidence, policies, policy_file
+
+    model = io.load(reference.path)
+    digest = io.model_digest(reference)
+    _require_same_model(ranges, digest, precision)
+    seen = evidence.gather(model, ranges, precision)
+    settings = policy_file.settings(precision, engine.folder)
+    decisions = policies.decide(seen, settings, reference.given)
+    _warn_of_broken_attention(seen, decisions, baseline, progress)
+    return PrecisionPlan(model=digest, policy=settings.name, low=precision.low, decisions=decisions)
+
+
+def _require_same_model(ranges: ActivationRanges, digest: str, precision: PrecisionSpec) -> None:
+    if ranges.model != digest:
+        raise CalibrationError(
+            f"ranges were observed on model {ranges.model[:12]}, and this is model {digest[:12]}",
+            hint="run calibrate on this model",
+        )
+    if ranges.low is not precision.low:
+        raise CalibrationError(
+            f"ranges count what overflows in {ranges.low}, and the low format is {precision.low}",
+            hint=f"run calibrate for {precision.low}",
+        )
+
+
+def _warn_of_broken_attention(
+    seen: Evidence, decisions: tuple[Decision, ...], baseline: FusionBaseline, progress: Progress
+) -> None:
+    """Name the attentions that the all-low plan fuses and this plan cannot: a product of theirs is not low."""
+    if baseline.plan is None or baseline.plan.fused_attentions == 0:
+        return
+    by_node = {decision.node: decision for decision in decisions}
+    for core in seen.cores:
+        for product in (by_node[str(core.scores.name)], by_node[str(core.values.name)]):
+            if (product.accumulator or product.operands) is not seen.low:
+                progress.warn(
+                    f"attention {core.softmax.name} will not be fused, because of {product.node}: {product.reason}"
+                )
