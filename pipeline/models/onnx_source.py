@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,13 +94,16 @@ def _set_inputs(model: ir.Model, inputs: Mapping[str, InputSpec], axes: Mapping[
             where="inputs",
             hint="name the inputs in engine.toml as the model does",
         )
+    renamed: dict[str, str] = {}
     for name, spec in inputs.items():
-        _set_input(by_name[name], name, spec, axes)
+        renamed |= _set_input(by_name[name], name, spec, axes)
     model.graph.inputs.clear()
     model.graph.inputs.extend(by_name[name] for name in inputs)
+    _rename_axes(model, renamed)
 
 
-def _set_input(value: ir.Value, name: str, spec: InputSpec, axes: Mapping[str, AxisRange]) -> None:
+def _set_input(value: ir.Value, name: str, spec: InputSpec, axes: Mapping[str, AxisRange]) -> dict[str, str]:
+    """Set the spec's shape; the axes' names before, and the spec's names for them."""
     dtype = _dtype(value)
     if dtype != spec.dtype and (spec.dtype, dtype) not in {("float32", "float16"), ("float32", "bfloat16")}:
         raise ExportError(f"the model takes {dtype}, the spec says {spec.dtype}", where=f"inputs.{name}.dtype")
@@ -110,7 +114,23 @@ def _set_input(value: ir.Value, name: str, spec: InputSpec, axes: Mapping[str, A
         )
     for position, axis in enumerate(spec.axes):
         _require_fits(value, position, axis, name, axes)
+    before = [None] * len(spec.axes) if value.shape is None else [_name(dim) for dim in value.shape]
     value.shape = ir.Shape([_size(axis, axes) for axis in spec.axes])
+    after = [_name(dim) for dim in value.shape]
+    return {old: new for old, new in zip(before, after, strict=True) if old is not None and new is not None}
+
+
+def _name(dim: int | ir.SymbolicDim) -> str | None:
+    return None if isinstance(dim, int) else dim.value
+
+
+def _rename_axes(model: ir.Model, renamed: Mapping[str, str]) -> None:
+    for graph in model.graphs():
+        for value in [*graph.outputs, *(out for node in graph for out in node.outputs)]:
+            if value.shape is not None:
+                value.shape = ir.Shape(
+                    [dim if isinstance(dim, int) else renamed.get(str(dim.value), dim.value) for dim in value.shape]
+                )
 
 
 def _dtype(value: ir.Value) -> str:
@@ -144,8 +164,6 @@ def _set_outputs(model: ir.Model, outputs: Sequence[str]) -> None:
     if outputs:
         model.graph.outputs.clear()
         model.graph.outputs.extend(by_name[name] for name in outputs)
-    for value in model.graph.outputs:
-        value.shape = None  # inferred again, with the spec's names
 
 
 def _at_opset(model: ir.Model, opset: int, path: Path) -> ir.Model:
@@ -157,7 +175,7 @@ def _at_opset(model: ir.Model, opset: int, path: Path) -> ir.Model:
             hint=f"set model.opset = {found}" if found <= 22 else "export the model again with opset 22 or lower",
         )
     if found < opset:
-        version_converter.convert_version(model, opset, fallback=True)
+        _convert(model, opset)
     if io.opset(model) != opset:
         raise GraphError(
             f"ONNX's version converter cannot bring opset {found} to {opset}",
@@ -165,6 +183,16 @@ def _at_opset(model: ir.Model, opset: int, path: Path) -> ir.Model:
             hint="export the model again with opset 17 to 22",
         )
     return model
+
+
+def _convert(model: ir.Model, opset: int) -> None:
+    log = logging.getLogger("onnxscript.version_converter")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        version_converter.convert_version(model, opset, fallback=True)
+    finally:
+        log.setLevel(level)
 
 
 def _name_nodes(model: ir.Model) -> None:
