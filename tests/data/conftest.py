@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.core.spec import AxisRange, DataSource, InputSpec
+from pipeline.core.spec import AxisRange, DataSource, InputSpec, Reader
 from pipeline.data.samples import Request
 
 
@@ -14,7 +14,7 @@ class Words:
     pad_id = 7
 
     def encode(self, text: str, limit: int) -> list[int]:
-        return [101, *(len(word) for word in text.split())][: limit - 1] + [102]
+        return [*[101, *(len(word) for word in text.split())][: limit - 1], 102]
 
 
 TEXT_INPUTS = {
@@ -30,7 +30,7 @@ def text_request(tmp_path: Path) -> Callable[..., Request]:
 
     def make(path: str, *, inputs: Mapping[str, InputSpec] = TEXT_INPUTS, **options: Any) -> Request:
         return Request(
-            data=DataSource(reader="text", path=path, licence="CC0-1.0", **options),
+            data=DataSource(reader=Reader.TEXT, path=path, licence="CC0-1.0", **options),
             folder=tmp_path,
             engine=tmp_path,
             inputs=inputs,

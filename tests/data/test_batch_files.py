@@ -49,9 +49,7 @@ def test_what_is_no_npz_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"hello")
     with pytest.raises(CalibrationError, match=r"not an npz of plain arrays") as caught:
         files.load_npz(path)
-    assert caught.value.hint == (
-        "write it with numpy.savez, one array an input; arrays of Python objects are refused"
-    )
+    assert caught.value.hint == ("write it with numpy.savez, one array an input; arrays of Python objects are refused")
 
 
 def test_a_pickle_in_an_npz_is_never_run(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from pipeline.core.errors import CalibrationError
-from pipeline.core.spec import DataSource, InputSpec
+from pipeline.core.spec import DataSource, InputSpec, Reader
 from pipeline.data import text
 from pipeline.data.samples import Request
 
@@ -95,7 +95,7 @@ def test_the_encoding_is_the_one_that_is_named(tmp_path: Path, text_request: Mak
 
 def test_an_unknown_encoding_is_a_mistake_of_the_spec() -> None:
     with pytest.raises(ValueError, match="encoding 'utf-9' is not one that Python knows"):
-        DataSource(reader="text", path="a.txt", licence="MIT", encoding="utf-9")
+        DataSource(reader=Reader.TEXT, path="a.txt", licence="MIT", encoding="utf-9")
 
 
 @pytest.mark.parametrize(
