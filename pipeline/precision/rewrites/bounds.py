@@ -1,16 +1,12 @@
-"""Bounds that a float tensor cannot leave, from the graph alone: whether a mask can be minus infinity."""
+"""Whether a mask can be minus infinity, from the graph alone."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
-
-import numpy as np
 import onnx_ir as ir
 
 from pipeline.core.formats import Format
-from pipeline.precision.rewrites.edits import producer
+from pipeline.precision import intervals
+from pipeline.precision.intervals import ANYTHING, Interval
 
 LOWEST = -Format.FP32.limits.largest
 """The lowest finite number of fp32, which torch writes for "masked"."""
@@ -18,104 +14,50 @@ LOWEST = -Format.FP32.limits.largest
 READABLE = 1 << 24
 """Constants of at most this many elements are searched for their extremes."""
 
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """Closed interval; either end may be infinite."""
-
-    low: float
-    high: float
-
-    @property
-    def may_be_minus_infinity(self) -> bool:
-        """Whether fp32 could hold -Inf."""
-        return not self.low >= LOWEST
-
-
-ANYTHING = Bounds(-math.inf, math.inf)
-COMPUTED = Bounds(-1e30, 1e30)
+COMPUTED: Interval = (-1e30, 1e30)
 """What a layer computes: taken to be finite, as the reference is."""
 
+TRUTH: Interval = (0.0, 1.0)
+
 DEPTH = 64
+"""Nodes between a mask and what it is made of; a mask that is deeper may hold anything."""
 
 
-def bounds(value: ir.Value | None, depth: int = DEPTH) -> Bounds:
-    """An interval that holds every element of `value`; graph inputs may hold anything."""
-    if value is None or depth == 0 or value.is_graph_input():
+def may_be_minus_infinity(value: ir.Value) -> bool:
+    """Whether an element of `value` can be -Inf; graph inputs can hold anything."""
+    low, _ = _bounds(value, DEPTH)
+    return not low >= LOWEST
+
+
+def _bounds(value: ir.Value, depth: int) -> Interval:
+    if value.dtype == ir.DataType.BOOL:
+        return TRUTH
+    if depth == 0 or value.is_graph_input():
         return ANYTHING
     if value.is_initializer() and value.const_value is not None:
         return _of_constant(value.const_value)
-    node = producer(value)
-    if node is None:
+    node = value.producer()
+    if node is None or not intervals.known(node.op_type):
         return COMPUTED
-    rule = _RULES.get(node.op_type)
-    return COMPUTED if rule is None else rule(node, depth - 1)
+    operands = [operand for operand in _data(node) if operand is not None]
+    return intervals.result(node.op_type, [_bounds(operand, depth - 1) for operand in operands])
 
 
-def _of_constant(tensor: ir.TensorProtocol) -> Bounds:
-    if tensor.size > READABLE:
+def _data(node: ir.Node) -> tuple[ir.Value | None, ...]:
+    """The operands whose elements can become elements of the result, not the indices, shapes and conditions."""
+    match node.op_type:
+        case "Where":
+            return tuple(node.inputs[1:])
+        case "Add" | "Clip" | "Concat" | "Div" | "Max" | "Min" | "Mul" | "Sub" | "Sum":
+            return tuple(node.inputs)
+        case "ScatterElements" | "ScatterND":
+            return (node.inputs[0], node.inputs[2])
+        case _:
+            return tuple(node.inputs[:1])
+
+
+def _of_constant(tensor: ir.TensorProtocol) -> Interval:
+    if tensor.size == 0 or tensor.size > READABLE:
         return COMPUTED
     array = tensor.numpy()
-    if array.size == 0 or np.isnan(array.astype(np.float64)).any():
-        return ANYTHING
-    return Bounds(float(array.min()), float(array.max()))
-
-
-def _first(node: ir.Node, depth: int) -> Bounds:
-    return bounds(node.inputs[0], depth)
-
-
-def _union(*parts: Bounds) -> Bounds:
-    return Bounds(min(part.low for part in parts), max(part.high for part in parts))
-
-
-def _all(node: ir.Node, depth: int) -> Bounds:
-    return _union(*(bounds(value, depth) for value in node.inputs))
-
-
-def _where(node: ir.Node, depth: int) -> Bounds:
-    return _union(bounds(node.inputs[1], depth), bounds(node.inputs[2], depth))
-
-
-def _corners(operation: Callable[[float, float], float]) -> Callable[[ir.Node, int], Bounds]:
-    def rule(node: ir.Node, depth: int) -> Bounds:
-        left, right = (bounds(value, depth) for value in node.inputs)
-        corners = [operation(a, b) for a in (left.low, left.high) for b in (right.low, right.high)]
-        if any(math.isnan(corner) for corner in corners):
-            return ANYTHING
-        return Bounds(min(corners), max(corners))
-
-    return rule
-
-
-def _cast(node: ir.Node, depth: int) -> Bounds:
-    source = node.inputs[0]
-    if source is not None and source.dtype == ir.DataType.BOOL:
-        return Bounds(0.0, 1.0)
-    return bounds(source, depth)
-
-
-def _negated(node: ir.Node, depth: int) -> Bounds:
-    source = bounds(node.inputs[0], depth)
-    return Bounds(-source.high, -source.low)
-
-
-def _trilu(node: ir.Node, depth: int) -> Bounds:
-    return _union(bounds(node.inputs[0], depth), Bounds(0.0, 0.0))
-
-
-_RULES: dict[str, Callable[[ir.Node, int], Bounds]] = {
-    "Where": _where,
-    "Add": _corners(lambda a, b: a + b),
-    "Sub": _corners(lambda a, b: a - b),
-    "Mul": _corners(lambda a, b: a * b),
-    "Max": _corners(max),
-    "Min": _corners(min),
-    "Cast": _cast,
-    "Neg": _negated,
-    "Trilu": _trilu,
-    "Concat": _all,
-    **dict.fromkeys(
-        ("Expand", "Gather", "Identity", "Reshape", "Slice", "Squeeze", "Tile", "Transpose", "Unsqueeze"), _first
-    ),
-}
+    return float(array.min()), float(array.max())

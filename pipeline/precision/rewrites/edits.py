@@ -113,16 +113,19 @@ class Editor:
         if new.shape is None:
             new.shape = old.shape
 
-    def wrap(self, inner: ir.Value, outer: ir.Value, suffix: str) -> None:
+    def wrap(self, inner: ir.Value, outer: ir.Value, suffix: str, *, also: ir.Node | None = None) -> None:
         """Let `outer`, computed from `inner`, take name, readers and place among graph outputs of `inner`.
 
-        `inner` goes on under a name of its own, `…::suffix`.
+        `inner` goes on under a name of its own, `…::suffix`, read by the node of `outer` and by `also`.
         """
-        name, node = named(inner), outer.producer()
-        inner.replace_all_uses_with(outer, replace_graph_outputs=True)
-        for position, value in enumerate(() if node is None else node.inputs):
-            if value is outer and node is not None:
-                node.replace_input_with(position, inner)
+        name = named(inner)
+        own = {outer.producer(), also}
+        for node, position in list(inner.uses()):
+            if node not in own:
+                node.replace_input_with(position, outer)
+        if inner.is_graph_output():
+            outputs = self.graph.outputs
+            outputs[outputs.index(inner)] = outer
         inner.name, outer.name = self.free(f"{name}::{suffix}"), name
 
     def sweep(self, node: ir.Node | None, reason: str) -> None:

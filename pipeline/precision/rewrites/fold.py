@@ -13,11 +13,25 @@ from pipeline.precision.rewrites.shape_values import evaluate
 LIMIT = 1 << 16
 """Largest operand or result in bytes. Weights are above it: they stay as they are, on disk."""
 
-MOVES = frozenset(
-    ["Cast", "Concat", "ConstantOfShape", "Expand", "Flatten", "Gather", "GatherElements", "GatherND", "Identity", "Range", "Reshape", "ScatterND", "Shape", "Size", "Slice", "Split", "Squeeze", "Tile", "Transpose", "Trilu", "Unsqueeze", "Where"]
-)
-COMPARES = frozenset(["And", "Equal", "Greater", "GreaterOrEqual", "IsInf", "IsNaN", "Less", "LessOrEqual", "Not", "Or", "Xor"])
-ROUNDS_CORRECTLY = frozenset(["Abs", "Add", "Ceil", "Div", "Floor", "Max", "Min", "Mod", "Mul", "Neg", "Reciprocal", "Relu", "Sign", "Sqrt", "Sub"])
+# fmt: off
+MOVES = frozenset({
+    "Cast", "Concat", "ConstantOfShape", "Expand", "Flatten", "Gather", "GatherElements", "GatherND",
+    "Identity", "Range", "Reshape", "ScatterND", "Shape", "Size", "Slice", "Split", "Squeeze", "Tile",
+    "Transpose", "Trilu", "Unsqueeze", "Where",
+})
+# fmt: on
+# fmt: off
+COMPARES = frozenset({
+    "And", "Equal", "Greater", "GreaterOrEqual", "IsInf", "IsNaN", "Less", "LessOrEqual", "Not", "Or",
+    "Xor",
+})
+# fmt: on
+# fmt: off
+ROUNDS_CORRECTLY = frozenset({
+    "Abs", "Add", "Ceil", "Div", "Floor", "Max", "Min", "Mod", "Mul", "Neg", "Reciprocal", "Relu", "Sign",
+    "Sqrt", "Sub",
+})
+# fmt: on
 """IEEE 754 fixes their results bit for bit, so that NumPy's are ONNX Runtime's and PyTorch's."""
 
 FOLDABLE = MOVES | COMPARES | ROUNDS_CORRECTLY
@@ -93,15 +107,12 @@ def _run(node: ir.Node, opset: int) -> list[npt.NDArray[np.generic]]:
     from onnx.reference import ReferenceEvaluator
 
     operands = {named(v): v.const_value.numpy() for v in node.inputs if v is not None and v.const_value is not None}
-    graph = onnx.helper.make_graph(
-        [ir.to_proto(node)],
-        "fold",
-        [
-            onnx.helper.make_tensor_value_info(n, onnx.helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
-            for n, a in operands.items()
-        ],
-        [onnx.helper.make_empty_tensor_value_info(named(value)) for value in node.outputs],
-    )
+    inputs = [
+        onnx.helper.make_tensor_value_info(name, onnx.helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+        for name, array in operands.items()
+    ]
+    outputs = [onnx.helper.make_empty_tensor_value_info(named(value)) for value in node.outputs]
+    graph = onnx.helper.make_graph([ir.to_proto(node)], "fold", inputs, outputs)
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
     with np.errstate(all="ignore"):
         return list(ReferenceEvaluator(model).run(None, operands))

@@ -14,8 +14,8 @@ import numpy as np
 import onnx_ir as ir
 
 from pipeline.core.artifacts import Fate
-from pipeline.precision.rewrites.attention import BETWEEN, AttentionCore, attention_cores
-from pipeline.precision.rewrites.bounds import LOWEST, bounds
+from pipeline.precision.attention import Core, cores
+from pipeline.precision.rewrites.bounds import LOWEST, may_be_minus_infinity
 from pipeline.precision.rewrites.edits import Editor, named, producer, scalar, sole_reader
 
 FINITE = "masked scores are finite; equal in every row that has a valid key"
@@ -43,7 +43,7 @@ def move_guards(model: ir.Model) -> tuple[Fate, ...]:
     """Drop each guard, or move it behind P V, in place. The function stays the same where scores hold no NaN."""
     editor = Editor(model)
     masks = _FiniteMasks(editor)
-    for core in attention_cores(model.graph):
+    for core in cores(model.graph):
         guard = guard_of(core.softmax)
         if guard is not None:
             _move(editor, masks, core, guard)
@@ -62,41 +62,25 @@ def guard_of(softmax: ir.Node) -> ir.Node | None:
     return None
 
 
-def additive_masks(core: AttentionCore) -> list[Masked] | None:
+def additive_masks(core: Core) -> list[Masked] | None:
     """The masks that are added to the scores before the Softmax; None where something else can make them infinite."""
     found: list[Masked] = []
-    value = core.softmax.inputs[0]
-    while value is not core.scores.outputs[0]:
-        node = producer(value, *BETWEEN)
-        if node is None:
-            return None
-        data = _towards(node, core.scores)
-        if data is None or node.op_type not in ("Add", "Mul", "Div"):
-            return None
+    value = core.scores.outputs[0]
+    for node in core.between:
+        position = list(node.inputs).index(value)
         if node.op_type == "Add":
-            found.append(Masked(node=node, position=1 - data))
-        value = node.inputs[data]
+            found.append(Masked(node=node, position=1 - position))
+        elif node.op_type not in ("Mul", "Div", "Identity"):
+            return None
+        value = node.outputs[0]
     return found
 
 
-def _towards(node: ir.Node, scores: ir.Node) -> int | None:
-    """Index of the operand of `node` through which `scores` is reached."""
-    for index, operand in enumerate(node.inputs):
-        step = operand
-        while step is not None and step is not scores.outputs[0]:
-            inner = producer(step, *BETWEEN)
-            onward = None if inner is None else _towards(inner, scores)
-            step = None if inner is None or onward is None else inner.inputs[onward]
-        if step is not None:
-            return index
-    return None
-
-
-def _move(editor: Editor, masks: _FiniteMasks, core: AttentionCore, guard: ir.Node) -> None:
+def _move(editor: Editor, masks: _FiniteMasks, core: Core, guard: ir.Node) -> None:
     added = additive_masks(core)
     if added is None or sole_reader(guard.outputs[0]) is None:
         return
-    infinite = [masked for masked in added if bounds(masked.mask).may_be_minus_infinity]
+    infinite = [masked for masked in added if may_be_minus_infinity(masked.mask)]
     probabilities = core.softmax.outputs[0]
     guard.outputs[0].replace_all_uses_with(probabilities)
     editor.sweep(guard, MOVED if infinite else NEVER)
@@ -104,7 +88,9 @@ def _move(editor: Editor, masks: _FiniteMasks, core: AttentionCore, guard: ir.No
         editor.renamed(named(guard.outputs[0]), named(probabilities), NEVER)
         return
     editor.renamed(named(guard.outputs[0]), named(probabilities), MOVED)
-    _zero_empty_rows(editor, core.mixed, masks.any_valid([masked.mask for masked in infinite], beside=infinite[0].node))
+    _zero_empty_rows(
+        editor, core.values, masks.any_valid([masked.mask for masked in infinite], beside=infinite[0].node)
+    )
     for masked in infinite:
         old = masked.mask
         masked.node.replace_input_with(masked.position, masks.finite(old, share=len(infinite), beside=masked.node))
@@ -224,11 +210,15 @@ def _valid_keys(mask: ir.Value) -> tuple[ir.Value, bool, ir.Node] | None:
     if node is None or node.inputs[0] is None:
         return None
     yes, no = scalar(node.inputs[1]), scalar(node.inputs[2])
-    if no == -np.inf and not bounds(node.inputs[1]).may_be_minus_infinity:
+    if no == -np.inf and not _infinite(node.inputs[1]):
         return node.inputs[0], False, node
-    if yes == -np.inf and not bounds(node.inputs[2]).may_be_minus_infinity:
+    if yes == -np.inf and not _infinite(node.inputs[2]):
         return node.inputs[0], True, node
     return None
+
+
+def _infinite(value: ir.Value | None) -> bool:
+    return value is None or may_be_minus_infinity(value)
 
 
 def _last_axis_one(shape: ir.Shape | None) -> ir.Shape | None:
