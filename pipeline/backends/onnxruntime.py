@@ -29,7 +29,8 @@ class Session:
     Args:
         model: An ONNX file, or a model in memory whose external data may lie in several folders.
         threads: Threads within an operator; by default all cores that this process may use.
-        fuse: Whether the runtime may fuse nodes. Off, every node runs as written, apart from folded constants.
+        as_written: Run nodes in the graph's order and without fusing them, so that a tensor lives no longer than the
+            graph says; for instrumented graphs. Otherwise the runtime optimises as it likes.
 
     Attributes:
         inputs: Names of the graph inputs, in order.
@@ -39,10 +40,10 @@ class Session:
         GraphError: ONNX Runtime cannot load the model.
     """
 
-    def __init__(self, model: Path | ir.Model, *, threads: int | None = None, fuse: bool = True) -> None:
+    def __init__(self, model: Path | ir.Model, *, threads: int | None = None, as_written: bool = False) -> None:
         import onnxruntime
 
-        options = _options(threads, fuse)
+        options = _options(threads, as_written)
         source = str(model) if isinstance(model, Path) else _serialise(model, options)
         where = str(model) if isinstance(model, Path) else str(model.graph.name)
         try:
@@ -86,14 +87,18 @@ def run(model: Path | ir.Model, feeds: Mapping[str, npt.NDArray[Any]]) -> Arrays
     return Session(model)(feeds)
 
 
-def _options(threads: int | None, fuse: bool) -> Any:
+def _options(threads: int | None, as_written: bool) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = FATAL
     options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
-    levels = onnxruntime.GraphOptimizationLevel
-    options.graph_optimization_level = levels.ORT_ENABLE_ALL if fuse else levels.ORT_ENABLE_BASIC
+    if as_written:
+        # The default order walks back from the outputs and leaves every reduction to the end, with its operand alive;
+        # memory patterns keep one arena a shape. Measured on bert-base: 3.5 GB against 0.8 GB.
+        options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
+        options.enable_mem_pattern = False
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     return options
 
 

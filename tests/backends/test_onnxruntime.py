@@ -79,8 +79,8 @@ def test_a_run_that_fails_names_the_model() -> None:
     assert str(error.value).startswith("scale: ONNX Runtime failed: ")
 
 
-@pytest.mark.parametrize("fuse", [True, False])
-def test_explicit_rounding_survives_optimisation(fuse: bool) -> None:
+@pytest.mark.parametrize("as_written", [True, False])
+def test_explicit_rounding_survives_optimisation(as_written: bool) -> None:
     model = ir.from_onnx_text("""
         <ir_version: 10, opset_import: ["" : 20]>
         rounded (float[1] x, float[1] two, float[1] quarter) => (float[1] y) {
@@ -89,4 +89,4 @@ def test_explicit_rounding_survives_optimisation(fuse: bool) -> None:
         }""")
     feeds = {name: np.array([value], np.float32) for name, value in (("x", 60000), ("two", 2), ("quarter", 0.25))}
 
-    assert Session(model, fuse=fuse)(feeds)["y"] == np.inf
+    assert Session(model, as_written=as_written)(feeds)["y"] == np.inf
