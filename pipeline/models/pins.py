@@ -25,10 +25,12 @@ class Wheel:
 
     Attributes:
         package: What to pin.
+        path: The downloaded file.
         files: Paths of its files.
     """
 
     package: Package
+    path: Path
     files: tuple[str, ...]
 
 
@@ -61,6 +63,7 @@ def wheel(requirement: str, scratch: Path) -> Wheel:
             sha256=(digest.of_file(found[0]),),
             licence=licence if licence and len(licence.splitlines()) == 1 else UNKNOWN,
         ),
+        path=found[0],
         files=files,
     )
 
