@@ -1,4 +1,4 @@
-"""What one tensor held: its range, and what of it a low format would lose, reduced in the graph and merged over batches."""
+"""What one tensor held, and what of it a low format would lose: reduced in the graph, merged over batches."""
 
 from __future__ import annotations
 
