@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import gzip
 import importlib.resources
 import json
@@ -89,6 +90,7 @@ def _embed(data: Any) -> Any:
     return Markup(safe.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))  # noqa: S704 (escaped above)
 
 
+@functools.cache
 def _library() -> str:
     """plotly.js from its Python package, compressed: the page unpacks it (4.8 MB become 2 MB)."""
     source = importlib.resources.files("plotly") / "package_data" / "plotly.min.js"
