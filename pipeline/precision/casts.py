@@ -5,6 +5,8 @@ Names (all later stages rely on them):
 - `x` keeps its name and holds its value in the format of its decision's result. A graph output keeps fp32.
 - `x::fp16`, `x::fp32` are copies of x in another format, one for all that read it so. A weight that is read in two
   formats is stored in both.
+- `x::fp32::n` is the copy that product n alone reads. TensorRT-RTX 1.7 takes low operands with an fp32 accumulator for
+  what they are only where the widening Casts are the product's own: shared by two, they become fp32 products.
 - `x::raw` is what a node computed in a wider format than its result's; `x` is cast from it.
 - A Cast that makes the tensor t is the node `cast::t`.
 """
@@ -22,7 +24,7 @@ from pipeline.core.formats import Format
 from pipeline.graph import io, modules
 from pipeline.precision import semantics, typed_attributes
 from pipeline.precision.admitted import admits
-from pipeline.precision.semantics import Movement, OpSemantics
+from pipeline.precision.semantics import WEIGHTED, Movement, OpSemantics
 from pipeline.precision.weights import onnx_type, rounded
 
 
@@ -94,12 +96,14 @@ class _Typing:
         first: Its first node before the change: casts of inputs and weights stand before it.
         stored: Format of each float value that is not fp32.
         copies: Copies of values in other formats.
+        widened: Copies in fp32 that one product alone reads.
     """
 
     graph: ir.Graph
     first: ir.Node | None
     stored: dict[ir.Value, Format] = field(default_factory=dict)
     copies: dict[tuple[ir.Value, Format], ir.Value] = field(default_factory=dict)
+    widened: dict[tuple[ir.Value, ir.Node], ir.Value] = field(default_factory=dict)
 
     def connect(self, node: ir.Node, decision: Decision, row: OpSemantics) -> None:
         """Give `node` its float operands in the formats of its decision."""
@@ -111,7 +115,12 @@ class _Typing:
             if value is None or not self._is_float(value) or position in row.index_operands:
                 continue
             exact = position in row.fp32_operands
-            read = self._read(value, Format.FP32, Format.FP32) if exact else self._read(value, operands, held)
+            if exact:
+                read = self._read(value, Format.FP32, Format.FP32)
+            elif held is not operands and row.op in WEIGHTED:
+                read = self._widen_for(node, self._read(value, operands, operands))
+            else:
+                read = self._read(value, operands, held)
             if read is not value:
                 node.replace_input_with(position, read)
 
@@ -161,6 +170,12 @@ class _Typing:
             value = self._copy(value, rounded_to)
         return value if held_in is self._format(value) else self._copy(value, held_in)
 
+    def _widen_for(self, node: ir.Node, value: ir.Value) -> ir.Value:
+        key = (value, node)
+        if key not in self.widened:
+            self.widened[key] = self._cast(value, Format.FP32, f"{_root(value)}::{Format.FP32}::{node.name}")
+        return self.widened[key]
+
     def _copy(self, value: ir.Value, target: Format) -> ir.Value:
         if (value, target) not in self.copies:
             low_weight = _is_weight(value) and self._format(value) is Format.FP32
@@ -170,10 +185,7 @@ class _Typing:
 
     def _copy_name(self, value: ir.Value, target: Format) -> str:
         """`x::target`, also for the fp32 copy of the rounded copy of an x that is itself fp32."""
-        name = str(value.name)
-        root, _, low = name.rpartition("::")
-        widened = target is Format.FP32 and root and low == self._format(value)
-        return f"{root}::{target}" if widened else f"{name}::{target}"
+        return f"{_root(value) if target is Format.FP32 else value.name}::{target}"
 
     def _cast(self, value: ir.Value, target: Format, name: str) -> ir.Value:
         """A Cast of `value`, right after what makes it."""
@@ -219,6 +231,13 @@ class _Typing:
 
 def _is_weight(value: ir.Value) -> bool:
     return value.is_initializer() and not value.is_graph_input()
+
+
+def _root(value: ir.Value) -> str:
+    """Name of the tensor that a low copy is a copy of."""
+    name = str(value.name)
+    root, separator, format_ = name.rpartition("::")
+    return root if separator and format_ in (Format.FP16, Format.BF16) else name
 
 
 def _shape(value: ir.Value) -> ir.Shape | None:

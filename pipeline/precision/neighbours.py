@@ -8,13 +8,9 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from pipeline.core.formats import Format
-from pipeline.precision.attention import PRODUCTS
 from pipeline.precision.draft import Draft
 from pipeline.precision.evidence import Evidence, float_operands, float_results
-from pipeline.precision.semantics import Movement, OpSemantics
-
-_WEIGHTED = PRODUCTS | {"Conv", "ConvTranspose", "DeformConv"}
-"""Sums of products: low operands make them faster even where the data arrives in fp32."""
+from pipeline.precision.semantics import WEIGHTED, Movement, OpSemantics
 
 
 def settle(evidence: Evidence, drafts: dict[ir.Node, Draft]) -> None:
@@ -53,7 +49,7 @@ class _Neighbours:
         """Put nodes in fp32 where only casts would stand around them."""
         changed = False
         for node, row, draft in self._open():
-            if row.movement is Movement.EXACT or row.op in _WEIGHTED or draft.operands is Format.FP32:
+            if row.movement is Movement.EXACT or row.op in WEIGHTED or draft.operands is Format.FP32:
                 continue
             if not self._sources_are_fp32(node, row):
                 continue
@@ -74,6 +70,8 @@ class _Neighbours:
         changed = False
         for node, row, draft in self._open(claimed=True):
             results = list(float_results(node, row))
+            if row.op in WEIGHTED and draft.operands is not Format.FP32:
+                continue  # an fp32 result would make it an fp32 product
             if draft.computes_in is not Format.FP32 or draft.result is not self.low or not results:
                 continue
             if all(self._all_read_fp32(value) for value in results):

@@ -60,6 +60,10 @@ class OpSemantics:
     inner: tuple[str, ...] = ()
 
 
+WEIGHTED = frozenset({"MatMul", "Gemm", "Einsum", "Conv", "ConvTranspose", "DeformConv"})
+"""Sums of products: what tensor cores run, with low operands and an accumulator of their own."""
+
+
 def of(node: ir.Node, functions: Collection[ir.OperatorIdentifier] = ()) -> OpSemantics:
     """The row of `node`'s operator.
 

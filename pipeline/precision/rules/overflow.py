@@ -12,6 +12,7 @@ import onnx_ir as ir
 
 from pipeline.precision.evidence import Evidence, float_operands, float_results
 from pipeline.precision.rules.claim import Claim
+from pipeline.precision.semantics import WEIGHTED
 
 
 def constants(evidence: Evidence) -> Iterator[Claim]:
@@ -36,7 +37,7 @@ def _each(evidence: Evidence, misfit: Callable[[Evidence, ir.Value], str | None]
                 yield Claim(node=node, reason=reason, result=False)
         for value in float_results(node, row):
             if reason := misfit(evidence, value):
-                yield Claim(node=node, reason=reason, operands=not row.sums)
+                yield Claim(node=node, reason=reason, operands=not row.sums or row.op in WEIGHTED)
 
 
 def _constant_misfit(evidence: Evidence, value: ir.Value) -> str | None:

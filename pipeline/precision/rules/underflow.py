@@ -9,7 +9,7 @@ import onnx_ir as ir
 from pipeline.precision.evidence import Evidence, float_operands, float_results
 from pipeline.precision.extents import Extent
 from pipeline.precision.rules.claim import Claim
-from pipeline.precision.semantics import Movement
+from pipeline.precision.semantics import WEIGHTED, Movement
 
 
 def claims(evidence: Evidence) -> Iterator[Claim]:
@@ -24,7 +24,7 @@ def claims(evidence: Evidence) -> Iterator[Claim]:
                 yield Claim(node=node, reason=reason, result=False)
         for value in float_results(node, row):
             if reason := _loses(evidence, value):
-                yield Claim(node=node, reason=reason, operands=not row.sums)
+                yield Claim(node=node, reason=reason, operands=not row.sums or row.op in WEIGHTED)
 
 
 def _loses(evidence: Evidence, value: ir.Value) -> str | None:
