@@ -93,19 +93,20 @@ def _run(request: Request) -> Any:
     tensors = tuple(torch.from_numpy(array.copy()) for array in request.example.values())
     try:
         with _quiet():
+            traced = torch.export.export(
+                request.module, tensors, dynamic_shapes=(_dynamic_shapes(request),), strict=False
+            )
             return torch.onnx.export(
-                request.module,
-                tensors,
+                traced,
                 dynamo=True,
                 opset_version=request.opset,
-                dynamic_shapes=(_dynamic_shapes(request),),
                 input_names=list(request.inputs),
                 output_names=list(request.outputs),
                 verbose=False,
             )
     except ExportError:
         raise
-    except Exception as error:  # torch raises many types, and wraps most of them
+    except Exception as error:  # torch raises many types
         raise _explained(error, request) from error
 
 
@@ -120,28 +121,30 @@ def _dynamic_shapes(request: Request) -> tuple[dict[int, Any], ...]:
 
 
 def _explained(error: Exception, request: Request) -> ExportError:
-    chain = []
-    cause: BaseException | None = error
-    while cause is not None:
-        chain.append(str(cause))
-        cause = cause.__cause__
-    text = "\n".join(chain)
-    for axis in dynamic_axes(request.axes):
-        if re.search(rf"(?<!\w){re.escape(axis)}(?!\w)", text) and ("onstraint" in text or "specialized" in text):
-            holder = next(name for name, spec in request.inputs.items() if axis in spec.axes)
-            return baked(holder, axis, _reason(text, axis))
-    first = next(iter(chain[-1].strip().splitlines()), "no reason given")
+    text = str(error)
+    violated = re.search(r"Constraints violated \(([^)]*)\)", text)
+    if violated is not None:
+        axis = violated[1].split(",")[0].strip()
+        holder = next((name for name, spec in request.inputs.items() if axis in spec.axes), axis)
+        return baked(holder, axis, _constraint(text, axis))
+    first = next(iter(text.strip().splitlines()), type(error).__name__)
+    place = re.findall(r'File "([^"]+)", line (\d+), in (\w+)', text)
+    at = f" at {place[-1][0]}:{place[-1][1]}" if place else ""
     return ExportError(
-        f"torch.export cannot trace the module: {first}",
-        where=type(request.module).__name__,
-        hint="run with -v for torch's own report; data-dependent control flow must go, or move out of the module",
+        f"torch cannot export the module: {first}{at}",
+        hint="control flow that depends on values must go, or move out of the module",
     )
 
 
-def _reason(text: str, axis: str) -> str:
-    lines = [line.strip(" -\t") for line in text.splitlines() if re.search(rf"(?<!\w){re.escape(axis)}(?!\w)", line)]
-    telling = [line for line in lines if "constant" in line or "special" in line or "=" in line]
-    return (telling or lines)[0]
+def _constraint(text: str, axis: str) -> str:
+    """What torch says of the axis, without its names for inputs."""
+    fixed = re.search(
+        rf"marked {re.escape(axis)} as dynamic but your code specialized it to be a constant \((\d+)\)", text
+    )
+    if fixed is not None:
+        return f"the module fixes it at {fixed[1]}"
+    lines = [line.strip(" -") for line in text.splitlines() if re.search(rf"(?<!\w){re.escape(axis)}(?!\w)", line)]
+    return re.sub(r" = L\[.*?\.size\(\)\[\d+\]", "", lines[1] if len(lines) > 1 else lines[0])
 
 
 def baked(name: str, axis: str, reason: str) -> ExportError:
@@ -205,12 +208,13 @@ def _rename_weights(model: ir.Model, prefix: str) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence torch's log, warnings and standard output; its errors still raise."""
+    """Silence torch's log, warnings and prints; its errors still raise."""
     levels = {name: logging.getLogger(name).level for name in LOGGERS}
     for name in LOGGERS:
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    sink = io.StringIO()
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        with warnings.catch_warnings(), contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -77,23 +77,23 @@ def check(
 
 
 def _compared(name: str, left: Array, right: Array, tolerance: Tolerance, *, nan_allowed: bool) -> Difference:
-    lost = Difference(max_abs=float("nan"), problem=None)
+    nothing = float("nan")
     if left.shape != right.shape:
-        return Difference(max_abs=lost.max_abs, problem=f"{name} has shape {right.shape}, expected {left.shape}")
+        return Difference(max_abs=nothing, problem=f"{name} has shape {right.shape}, expected {left.shape}")
     if not left.size:
-        return Difference(max_abs=lost.max_abs, problem=f"{name} is empty")
+        return Difference(max_abs=nothing, problem=f"{name} is empty")
     if left.dtype.kind != "f":
         same = bool(np.array_equal(left, right))
-        return Difference(max_abs=0.0, problem=None if same else f"{name} differs")
+        return Difference(max_abs=0.0 if same else nothing, problem=None if same else f"{name} differs")
     if not nan_allowed and np.isnan(left).any():
-        return Difference(max_abs=lost.max_abs, problem=f"{name} is NaN in the source model itself")
+        return Difference(max_abs=nothing, problem=f"{name} is NaN in the source model itself")
     return _distance(name, left.astype(np.float64), right.astype(np.float64), tolerance)
 
 
 def _distance(name: str, left: Array, right: Array, tolerance: Tolerance) -> Difference:
-    finite = np.isfinite(left)
-    if not np.array_equal(left[~finite], right[~finite], equal_nan=True) or not np.isfinite(right[finite]).all():
-        count = int((np.isfinite(right) != finite).sum())
+    finite = np.isfinite(left) & np.isfinite(right)
+    same = (left == right) | (np.isnan(left) & np.isnan(right))
+    if count := int((~finite & ~same).sum()):
         return Difference(max_abs=float("nan"), problem=f"{name} has other NaN or infinities in {count} elements")
     distance = np.abs(right[finite] - left[finite])
     largest = float(distance.max(initial=0.0))

@@ -17,8 +17,8 @@ from pipeline.models import archives
 TIMEOUT_S = 1800
 """Longest time that one download may take."""
 
-SILENCE = ("NewConnectionError", "Failed to establish", "Name or service not known", "ConnectTimeout", "ProxyError")
-"""What pip prints when no index answers."""
+SILENCE = ("Retrying (Retry(", "Failed to establish", "Name or service not known", "ProxyError")
+"""What pip prints when an index does not answer."""
 
 
 def unpack(packages: Sequence[Package], folder: Path, *, progress: Progress) -> None:
@@ -31,7 +31,7 @@ def unpack(packages: Sequence[Package], folder: Path, *, progress: Progress) -> 
 
     Raises:
         SourceError: A package cannot be had, is not what was pinned, or is not a safe archive.
-        Unreachable: No package index answers.
+        Unreachable: A package index does not answer.
     """
     for done, package in enumerate(packages):
         progress.advance(f"packages ({package.name} {package.version})", done, len(packages))
@@ -61,7 +61,7 @@ def download(package: Package, scratch: Path) -> Path:
 
     Raises:
         SourceError: It cannot be had, or is not what was pinned.
-        Unreachable: No package index answers.
+        Unreachable: A package index does not answer.
     """
     requirement = scratch / "requirement.txt"
     hashes = " ".join(f"--hash=sha256:{item}" for item in package.sha256)
@@ -107,7 +107,9 @@ def _refusal(package: Package, output: str) -> SourceError:
     if "No module named pip" in output:
         return SourceError("this Python has no pip", where=where, hint="run `python -m ensurepip` in the environment")
     if any(sign in output for sign in SILENCE):
-        return Unreachable("no package index answers", where=where, hint="set PIP_INDEX_URL to a mirror, or a proxy")
+        return Unreachable(
+            "a package index does not answer", where=where, hint="set PIP_INDEX_URL to a mirror, or a proxy"
+        )
     said = [line.removeprefix("ERROR: ") for line in output.splitlines() if line.startswith("ERROR: ")]
     return SourceError(
         f"pip cannot download it: {said[-1] if said else output.strip()[-300:]}",

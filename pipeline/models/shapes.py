@@ -91,7 +91,8 @@ def _sizes(axes: Mapping[str, AxisRange]) -> Iterator[tuple[str, dict[str, int]]
     near = {name: _clamped(min(allowed.opt, CHECKED_UP_TO), allowed) for name, allowed in axes.items()}
     yield "near the optimum", near
     first = next(iter(axes), "")
-    yield "longest", {name: allowed.min if name == first else allowed.max for name, allowed in axes.items()}
+    longest = {name: allowed.min if name == first else allowed.max for name, allowed in axes.items()}
+    yield "longest", longest if len(axes) > 1 else {first: min(axes[first].max, TRACED_UP_TO)} if axes else {}
 
 
 def _padded_cases(
@@ -157,7 +158,7 @@ def _resized(array: Array, spec: InputSpec, sizes: Mapping[str, int]) -> Array:
     for position, axis in enumerate(spec.axes):
         if isinstance(axis, str):
             array = np.take(array, np.arange(sizes[axis]) % array.shape[position], axis=position)
-    return np.ascontiguousarray(array, dtype=spec.dtype)
+    return np.asarray(array, dtype=spec.dtype, order="C")
 
 
 def _clamped(size: int, allowed: AxisRange) -> int:

@@ -134,4 +134,4 @@ def _poison(module: torch.nn.Module, missing: Iterable[str]) -> None:
 
 def _ready(module: torch.nn.Module) -> torch.nn.Module:
     module.config.use_cache = False
-    return module.float().eval().requires_grad_(False)
+    return module.eval().requires_grad_(False)

