@@ -10,6 +10,7 @@ also has `shape_main`, host arithmetic on shapes, which launches nothing.
 
 from __future__ import annotations
 
+import itertools
 import mmap
 import re
 import struct
@@ -115,7 +116,7 @@ def _with_product(kernel: Kernel, products: Mapping[str, Kernel]) -> Kernel:
 
 def _programs(plan: mmap.mmap) -> Iterator[_Program]:
     starts = [match.start() for match in _PROGRAM.finditer(plan)]
-    for start, end in zip(starts, [*starts[1:], len(plan)], strict=True):
+    for start, end in itertools.pairwise([*starts, len(plan)]):
         descriptors = plan.find(b"\ndescriptors {", start, end)
         main = plan.find(b"\nmain {", max(descriptors, start), end)
         if descriptors < 0 or main < 0:
