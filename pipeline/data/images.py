@@ -1,4 +1,4 @@
-"""Reads a folder of pictures: RGB, resized, normalised, channels first. Options stand under `data.image`."""
+"""Reads a folder of pictures: RGB, upright, resized, normalised, channels first. Options stand under `data.image`."""
 
 from __future__ import annotations
 
@@ -61,11 +61,12 @@ def _files(request: Request) -> list[Path]:
 
 def _pixels(path: Path, where: str, options: ImageOptions, height: int, width: int) -> Array:
     """float32 (3, height, width)."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with Image.open(path) as image:
-            fitted = FITS[options.fit](image.convert("RGB"), height, width, options)
+            upright = ImageOps.exif_transpose(image).convert("RGB")
+            fitted = FITS[options.fit](upright, height, width, options)
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise CalibrationError(f"not a picture that can be read: {error}", where=where) from error
     values = (np.asarray(fitted, np.float32) - np.asarray(options.mean, np.float32)) / np.asarray(

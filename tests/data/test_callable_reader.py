@@ -4,13 +4,11 @@ import pytest
 
 from pipeline.core.errors import CalibrationError
 from pipeline.core.spec import AxisRange, DataSource, InputSpec, Reader
-from pipeline.data import callables, readers
+from pipeline.data import readers
 from pipeline.data.samples import Request
 
 SOURCE = """
 import numpy as np
-
-LIMIT = 3
 
 def samples(request):
     for index in range(3):
@@ -51,18 +49,9 @@ def test_samples_come_as_the_function_yields_them(tmp_path: Path) -> None:
     assert found[1].name == "data.py:samples[1]"
 
 
-def test_a_module_may_be_named() -> None:
-    assert callables.load("pipeline.data.readers:read", Path()) is readers.read
-
-
 @pytest.mark.parametrize(
     ("reference", "message"),
     [
-        ("data.py", "data.py: not of the form file.py:function or module:function"),
-        ("data.py:", "data.py:: not of the form file.py:function or module:function"),
-        ("data.py:nothing", "data.py:nothing: data.py has no function 'nothing'"),
-        ("data.py:LIMIT", "data.py:LIMIT: data.py has no function 'LIMIT'"),
-        ("nowhere.sub:f", "nowhere.sub:f: no module 'nowhere'\n  hint: install it, or name a file: data.py:samples"),
         (
             "data.py:pairs",
             "data.py:pairs[0]: yielded a tuple, and a mapping from input names to arrays was expected",
@@ -75,14 +64,6 @@ def test_a_module_may_be_named() -> None:
 )
 def test_what_cannot_be_used_is_named(tmp_path: Path, reference: str, message: str) -> None:
     assert refusal(request(tmp_path, reference)) == message
-
-
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    folder = tmp_path / "engine"
-    folder.mkdir()
-    assert refusal(request(folder, "other.py:samples")) == (
-        "other.py:samples: no such file in engine/\n  hint: the path is relative to engine.toml"
-    )
 
 
 def test_a_bug_in_the_function_keeps_its_traceback(tmp_path: Path) -> None:

@@ -2,12 +2,13 @@
 
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from pipeline.core import spec_file
-from pipeline.core.spec import Reader
+from pipeline.core import serde, spec_file
+from pipeline.core.spec import CalibrationSpec, Fit, ImageOptions, Metric, Reader, TaskSpec
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "calibration"
@@ -56,3 +57,12 @@ def test_every_engine_names_data_that_exists_or_is_pinned(path: Path) -> None:
         if data.reader is Reader.CALLABLE:
             file, function = str(data.callable).split(":")
             assert re.search(rf"^def {function}\(request: Request\)", (path.parent / file).read_text(), re.MULTILINE)
+
+
+def test_the_readme_shows_specs_that_are_valid() -> None:
+    blocks = re.findall(r"```toml\n(.*?)```", (FOLDER / "README.md").read_text(), re.DOTALL)
+    spec, image = (tomllib.loads(block) for block in blocks)
+    assert serde.adapter(CalibrationSpec).validate_python(spec["calibration"]).data.reader is Reader.TEXT
+    assert serde.adapter(TaskSpec).validate_python(spec["task"]).metric is Metric.AGREEMENT
+    options = serde.adapter(ImageOptions).validate_python(image["calibration"]["data"]["image"])
+    assert (options.fit, options.crop) == (Fit.CROP, 0.875)

@@ -48,6 +48,16 @@ def test_grey_palette_and_transparent_pictures_are_read_as_rgb(tmp_path: Path) -
     assert [sample.inputs["image"].shape for sample in images.read(request(tmp_path))] == [(3, 4, 8)] * 3
 
 
+def test_pictures_taken_with_a_turned_camera_are_set_upright(tmp_path: Path) -> None:
+    picture = Image.new("RGB", (4, 8), RED)
+    picture.paste(GREEN, (0, 0, 4, 4))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by a quarter clockwise to show
+    picture.save(tmp_path / "a.png", exif=exif)
+    found = pixels(tmp_path)
+    assert found[0].tolist() == [[1.0] * 4 + [0.0] * 4] * 4
+
+
 def test_padding_keeps_proportions_on_black(tmp_path: Path) -> None:
     Image.new("RGB", (40, 40), RED).save(tmp_path / "a.png")
     found = pixels(tmp_path, fit=Fit.PAD)
