@@ -60,7 +60,12 @@ def _chunks(folder: Path, gain: float) -> Iterator[dict[str, Array]]:
         chunk = padded[start : start + CONTEXT + CHUNK]
         middle = (start + CHUNK / 2) / RATE
         speech = any(begin <= middle < end for begin, end in turns)
-        yield {"input": chunk, "state": state[:, 0], "sr": np.asarray(rate), "expected.label": np.int64(speech)}
+        yield {
+            "input": chunk,
+            "state": state[:, 0],
+            "sr": np.asarray(rate),
+            "expected.label": np.asarray(speech, np.int64),
+        }
         state = session.run(["stateN"], {"input": chunk[None], "state": state, "sr": np.asarray(rate)})[0]
 
 
