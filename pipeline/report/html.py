@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 TEMPLATE = "report.html"
 KERNELS = 25
-"""Kernel names listed for a plan; the rest are counted."""
+"""Kernel names listed for a plan, those with the most nodes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +59,7 @@ def render(report: ValidationReport, plan: PrecisionPlan, plans: EnginePlans) ->
             rules=_rules(plan),
             kernels=_kernels,
             fused=_fused,
+            most_kernels=KERNELS,
             data=_embed(page_data.build(report, plan, plans)),
             library=_library(),
         )
