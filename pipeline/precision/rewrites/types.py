@@ -6,7 +6,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
 
 from pipeline.core.artifacts import Fate
-from pipeline.core.errors import GraphError
+from pipeline.graph import typed
 from pipeline.graph.correspondence import values
 
 
@@ -14,7 +14,7 @@ def infer(model: ir.Model) -> tuple[Fate, ...]:
     """Complete types and shapes in place; sizes and axis names that the model states itself are kept.
 
     Raises:
-        GraphError: A tensor of the main graph has no element type and none can be inferred.
+        GraphError: A tensor has no element type and none can be inferred.
     """
     stated = {value: value.shape for value in values(model.graph)}
     for value in model.graph.initializers.values():
@@ -23,13 +23,7 @@ def infer(model: ir.Model) -> tuple[Fate, ...]:
     ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
     for value, shape in stated.items():
         value.shape = _merged(shape, value.shape)
-    for value in values(model.graph):
-        if value.type is None:
-            raise GraphError(
-                f"tensor {value.name} has no element type and ONNX cannot infer one",
-                where=_describe(value.producer()),
-                hint="operators of other domains must state the types of their outputs",
-            )
+    typed.require_typed(model)
     return ()
 
 
@@ -47,7 +41,3 @@ def _is_stated(dim: int | ir.SymbolicDim) -> bool:
 def _without_invented_names(shape: ir.Shape) -> ir.Shape:
     """ONNX names each unknown size `unk__N`; such a name says nothing and would not be the same the next time."""
     return ir.Shape([None if not isinstance(dim, int) and str(dim.value).startswith("unk__") else dim for dim in shape])
-
-
-def _describe(node: ir.Node | None) -> str:
-    return "a graph input" if node is None else f"{node.name} ({node.domain or 'ai.onnx'}::{node.op_type})"

@@ -1,0 +1,180 @@
+import numpy as np
+import pytest
+
+from pipeline.core.artifacts import Fate
+from pipeline.precision.rewrites.constants import lift
+from pipeline.precision.rewrites.dead import remove_dead_code
+from pipeline.precision.rewrites.fold import LIMIT, fold_constants
+from pipeline.precision.rewrites.noops import remove_noops
+from pipeline.precision.rewrites.opsets import raise_opset
+from pipeline.precision.rewrites.transposes import merge_transposes
+from pipeline.precision.rewrites.types import infer
+
+X = np.random.default_rng(0).standard_normal((2, 3, 4), np.float32)
+
+CONSTANTS = """
+<ir_version: 10, opset_import: ["" : 20]>
+g (float[2, 3, 4] x) => (float[2, 3, 4] y, int64[2] axes) {
+    one = Constant <value_float = 1.5> ()
+    axes = Constant <value_ints = [1, 2]> ()
+    three = Constant <value = float[1] {3.0}> ()
+    a = Mul (x, one)
+    y = Add (a, three)
+}
+"""
+
+
+def test_constant_nodes_become_initializers_of_the_same_name(rewritten):
+    graph = rewritten(CONSTANTS, lift)
+    assert graph.ops == ["Constant", "Mul", "Add"]  # the one that is a graph output stays
+    assert set(graph.after.graph.initializers) == {"one", "three"}
+    assert graph.fates == ()
+    graph.require_same(x=X)
+
+
+BRANCHES = """
+<ir_version: 10, opset_import: ["" : 20]>
+g (bool c, float[2, 3, 4] x) => (float[2, 3, 4] y) {
+    y = If (c) <
+        then_branch = yes () => (float[2, 3, 4] then_y) {
+            two = Constant <value_float = 2.0> ()
+            kept = Identity (x)
+            then_y = Mul (kept, two)
+        },
+        else_branch = no () => (float[2, 3, 4] else_y) { else_y = Neg (x) }
+    >
+}
+"""
+
+
+@pytest.mark.parametrize("rewrite", [lift, remove_noops, fold_constants, remove_dead_code])
+def test_subgraphs_survive_untouched(rewritten, rewrite):
+    graph = rewritten(BRANCHES, rewrite)
+    assert [node.op_type for node in graph.after.graph.all_nodes()] == ["If", "Constant", "Identity", "Mul", "Neg"]
+    graph.require_same(c=np.array(True), x=X)
+
+
+NOOPS = """
+<ir_version: 10, opset_import: ["" : 20]>
+g (float[batch, 3, 4] x) => (float[batch, 3, 4] y, float[batch, 3, 4] same)
+<int64[3] shape = {-1, 3, 4}, int64[3] ones = {1, 1, 1}>
+{
+    a = Identity (x)
+    b = Cast <to = 1> (a)
+    c = Transpose <perm = [0, 1, 2]> (b)
+    d, mask = Dropout (c)
+    e = Reshape (d, shape)
+    f = Expand (e, ones)
+    r = Relu (f)
+    y = Identity (r)
+    same = Identity (x)
+}
+"""
+
+
+def test_what_hands_on_its_input_is_removed_and_outputs_keep_their_names(rewritten):
+    def rewrite(model):
+        infer(model)
+        return remove_noops(model)
+
+    graph = rewritten(NOOPS, rewrite)
+    assert graph.ops == ["Relu", "Identity"]  # an input that is an output needs a node
+    assert [value.name for value in graph.after.graph.outputs] == ["y", "same"]
+    assert graph.fate("r") == Fate(tensor="r", now="y", reason="Identity handed it on to the output")
+    assert graph.fate("f").now == "x"
+    graph.require_same(x=X)
+
+
+FOLDABLE = """
+<ir_version: 10, opset_import: ["" : 20]>
+g (float[batch, 3, 4] x) => (float[batch, 12] y)
+<float[2] w = {1.5, -2.0}, float two = {2.0}, int64 last = {2}, int64[1] first = {0}, int64[1] minus = {-1}>
+{
+    shape = Shape (x)
+    four = Gather (shape, last)
+    number = Cast <to = 1> (four)
+    root = Sqrt (number)
+    half = Mul (root, two)
+    batch = Gather (shape, first)
+    target = Concat <axis = 0> (batch, minus)
+    scaled = Mul (x, half)
+    y = Reshape (scaled, target)
+}
+"""
+
+
+def test_sizes_that_are_numbers_fold_and_dynamic_ones_stay(rewritten):
+    def rewrite(model):
+        infer(model)
+        return fold_constants(model)
+
+    graph = rewritten(FOLDABLE, rewrite)
+    assert graph.ops == ["Shape", "Gather", "Concat", "Mul", "Reshape"]
+    assert graph.after.graph.initializers["half"].const_value.numpy() == np.float32(4.0)
+    graph.require_same(x=X)
+    graph.require_accounted()
+
+
+def test_nothing_folds_that_would_make_the_model_larger(rewritten):
+    text = f"""
+    <ir_version: 10, opset_import: ["" : 20]>
+    g (float[{LIMIT}] x) => (float[{LIMIT}] y)
+    <int64[1] many = {{{LIMIT}}}, float one = {{1.0}}>
+    {{
+        big = Expand (one, many)
+        y = Add (x, big)
+    }}
+    """
+    assert rewritten(text, fold_constants).ops == ["Expand", "Add"]
+
+
+def test_two_transposes_merge_unless_the_first_is_read_elsewhere(rewritten):
+    text = """
+    <ir_version: 10, opset_import: ["" : 20]>
+    g (float[2, 3, 4] x) => (float[4, 3, 2] y, float[3, 2, 4] z) {
+        a = Transpose <perm = [1, 2, 0]> (x)
+        y = Transpose <perm = [1, 0, 2]> (a)
+        z = Transpose <perm = [1, 0, 2]> (x)
+    }
+    """
+    graph = rewritten(text, merge_transposes)
+    assert graph.ops == ["Transpose", "Transpose"]
+    assert graph.fate("a").now is None
+    graph.require_same(x=X)
+    shared = text.replace("(x)\n    }", "(a)\n    }").replace("float[3, 2, 4] z", "float[4, 3, 2] z")
+    assert rewritten(shared, merge_transposes).ops == ["Transpose"] * 3
+
+
+def test_dead_code_goes_and_is_accounted_for(rewritten):
+    text = """
+    <ir_version: 10, opset_import: ["" : 20]>
+    g (float[2, 3, 4] x, float[1] unused) => (float[2, 3, 4] y)
+    <float[1] weight = {1.0}>
+    {
+        a = Mul (x, weight)
+        b = Neg (a)
+        y = Relu (x)
+    }
+    """
+    graph = rewritten(text, remove_dead_code)
+    assert graph.ops == ["Relu"]
+    assert [value.name for value in graph.after.graph.inputs] == ["x", "unused"]
+    assert {fate.tensor for fate in graph.fates} == {"a", "b", "weight"}
+    graph.require_accounted()
+
+
+@pytest.mark.parametrize(("opset", "raised"), [(12, 12), (13, 17), (14, 17), (16, 17), (17, 17), (20, 20)])
+def test_operator_sets_are_raised_to_the_one_with_layer_normalization(rewritten, opset, raised):
+    text = f"""
+    <ir_version: 8, opset_import: ["" : {opset}]>
+    g (float[2, 3, 4] x) => (float[2, 3, 4] y) {{ y = Relu (x) }}
+    """
+    assert rewritten(text, raise_opset).after.opset_imports[""] == raised
+
+
+def test_an_operator_set_stays_where_an_operator_would_change_its_meaning(rewritten):
+    text = """
+    <ir_version: 8, opset_import: ["" : 13]>
+    g (float[1, 3, 4, 4] x, float[1, 4] rois, int64[1] batch) => (float[1, 3, 1, 1] y) { y = RoiAlign (x, rois, batch) }
+    """
+    assert rewritten(text, raise_opset).after.opset_imports[""] == 13
