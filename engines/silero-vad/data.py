@@ -55,7 +55,7 @@ def _chunks(folder: Path, gain: float) -> Iterator[dict[str, Array]]:
     audio, turns = _audio(folder / CLIP) * np.float32(gain), _turns(folder / TURNS)
     session = onnxruntime.InferenceSession(folder / MODEL, providers=["CPUExecutionProvider"])
     padded = np.concatenate([np.zeros(CONTEXT, np.float32), audio])
-    state, rate = np.zeros((2, 1, 128), np.float32), np.int64(RATE)
+    state, rate = np.zeros((2, 1, 128), np.float32), np.asarray(RATE, np.int64)
     for start in range(0, len(audio) - CHUNK + 1, CHUNK):
         chunk = padded[start : start + CONTEXT + CHUNK]
         middle = (start + CHUNK / 2) / RATE
@@ -63,10 +63,10 @@ def _chunks(folder: Path, gain: float) -> Iterator[dict[str, Array]]:
         yield {
             "input": chunk,
             "state": state[:, 0],
-            "sr": np.asarray(rate),
+            "sr": rate,
             "expected.label": np.asarray(speech, np.int64),
         }
-        state = session.run(["stateN"], {"input": chunk[None], "state": state, "sr": np.asarray(rate)})[0]
+        state = session.run(["stateN"], {"input": chunk[None], "state": state, "sr": rate})[0]
 
 
 def _audio(path: Path) -> Array:

@@ -261,6 +261,11 @@ class DataSource:
             raise ValueError("reader 'callable' needs `callable`, such as \"data.py:samples\"")
         if self.reader is not Reader.CALLABLE and self.path is None:
             raise ValueError(f"reader '{self.reader}' needs `path`")
+        plain = self.reader is Reader.TEXT and not str(self.path).endswith(".jsonl")
+        if self.labels is not None and not plain:
+            raise ValueError("`labels` is for text in plain files; elsewhere labels stand in the data itself")
+        if self.image != ImageOptions() and self.reader is not Reader.IMAGES:
+            raise ValueError(f"`image` is for reader 'images', and the reader is '{self.reader}'")
         try:
             codecs.lookup(self.encoding)
         except LookupError as error:

@@ -1,11 +1,12 @@
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from pipeline.core.errors import CalibrationError
-from pipeline.core.spec import DataSource, InputSpec, Reader
+from pipeline.core.spec import DataSource, ImageOptions, InputSpec, Reader
 from pipeline.data import text
 from pipeline.data.samples import Request
 
@@ -91,6 +92,19 @@ def test_the_encoding_is_the_one_that_is_named(tmp_path: Path, text_request: Mak
         "a.txt: cannot be read as utf-8: 'utf-8' codec can't decode byte 0xa3 in position 6: invalid start byte\n"
         '  hint: name its encoding as `data.encoding`, such as "latin-1"'
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"reader": Reader.TEXT, "path": "a.jsonl", "labels": "b.txt"}, "`labels` is for text in plain files"),
+        ({"reader": Reader.NPZ, "path": "a.txt", "labels": "b.txt"}, "`labels` is for text in plain files"),
+        ({"reader": Reader.TEXT, "path": "a.txt", "image": ImageOptions(crop=0.5)}, "`image` is for reader 'images'"),
+    ],
+)
+def test_options_of_another_reader_are_a_mistake_of_the_spec(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        DataSource(licence="MIT", **options)
 
 
 def test_an_unknown_encoding_is_a_mistake_of_the_spec() -> None:
