@@ -26,9 +26,9 @@ VERSIONED = (
 
 
 def plan_name(plan: EnginePlan) -> str:
-    """Path of a plan in its bundle, such as `plans/tensorrt-rtx-sm86-sm89-sm120.plan`."""
+    """Path of a plan in its bundle, such as `tensorrt-rtx-sm86-sm89-sm120.plan`."""
     targets = "-".join(_target_name(target) for target in plan.targets)
-    return f"plans/{plan.flavour}-{targets}.plan"
+    return f"{plan.flavour}-{targets}.plan"
 
 
 def plan(item: EnginePlan) -> Plan:

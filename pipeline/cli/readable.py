@@ -12,7 +12,7 @@ import click
 from pipeline.bundle.manifest import Manifest
 from pipeline.cli import artifacts, screen
 from pipeline.core import serde, spec_file
-from pipeline.core.artifacts import PrecisionPlan, ValidationReport
+from pipeline.core.artifacts import Decision, PrecisionPlan, ValidationReport
 from pipeline.core.errors import SpecError
 from pipeline.core.spec import EngineSpec
 
@@ -67,6 +67,21 @@ def show(record: Any) -> None:
             _show_onnx(record)
         case _:
             artifacts.show(record, output)
+
+
+def show_decisions(plan: PrecisionPlan) -> None:
+    """Print the decision for every node, in graph order."""
+    rows = [(item.node, item.op, " ".join(_formats(item)), f"{item.rule}: {item.reason}") for item in plan.decisions]
+    screen.grid(screen.console(), ["node", "operator", "precision", "why"], rows)
+
+
+def _formats(decision: Decision) -> list[str]:
+    """Operands → result, and the accumulator where it is another."""
+    if decision.result is None:
+        return ["–"]
+    operands = decision.operands or decision.result
+    change = [str(operands)] if operands is decision.result else [f"{operands}→{decision.result}"]
+    return [*change, *([f"sum {decision.accumulator}"] if decision.accumulator not in (None, operands) else [])]
 
 
 def show_modules(path: Path, *, as_json: bool) -> None:

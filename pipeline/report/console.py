@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich import box
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -26,7 +27,7 @@ def show(console: Console, report: ValidationReport, *, where: str | None = None
     """
     console.print(_verdict(report))
     for line in report.failures[:FAILURES]:
-        console.print(Text(f"  {line}", "red"))
+        console.print(Padding(Text(line, "red"), (0, 0, 0, 2), expand=False))
     if len(report.failures) > FAILURES:
         console.print(Text(f"  and {len(report.failures) - FAILURES} more"))
     console.print(_outputs(report))

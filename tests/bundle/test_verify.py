@@ -59,7 +59,7 @@ def test_a_flipped_bit_in_any_file_is_found(bundle):
 def test_what_is_missing_truncated_added_or_linked_is_named(bundle):
     (bundle / "precision.json").unlink()
     (bundle / "model.onnx").write_bytes(b"")
-    (bundle / "plans" / "other.plan").write_bytes(b"")
+    (bundle / "other.plan").write_bytes(b"")
     report = (bundle / "report.html").read_bytes()
     (bundle / "report.html").unlink()
     (bundle.parent / "elsewhere").write_bytes(report)
@@ -67,7 +67,7 @@ def test_what_is_missing_truncated_added_or_linked_is_named(bundle):
     (bundle / "folder").symlink_to(bundle.parent)
     assert verify.verify(bundle).problems == (
         "folder: a link to a folder",
-        "plans/other.plan: not in the manifest",
+        "other.plan: not in the manifest",
         "model.onnx: 0 bytes, expected 5",
         "precision.json: missing",
         "report.html: not a plain file",

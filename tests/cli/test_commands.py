@@ -137,8 +137,10 @@ def test_inspect_modules(clone, graph):
 
 
 def test_inspect_everything_in_a_bundle(clone, bundle):
-    assert "plans/tensorrt-rtx-sm86-sm89.plan" in clone.run("inspect", str(bundle)).output
+    assert "tensorrt-rtx-sm86-sm89.plan" in clone.run("inspect", str(bundle)).output
     assert "a normalisation sums squares" in " ".join(clone.run("inspect", f"{bundle}/precision.json").output.split())
+    decisions = clone.run("inspect", f"{bundle}/precision.json", "--decisions").output
+    assert re.search(r"proj +MatMul +fp16 sum fp32 +default: nothing speaks against fp16", decisions)
     assert clone.run("inspect", f"{bundle}/report.json").output.startswith("PASSED  tiny")
     assert serde.loads(type(bundles.read(bundle)), clone.run("inspect", str(bundle), "--json").output)
 

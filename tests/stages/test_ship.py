@@ -57,7 +57,7 @@ def test_a_bundle_holds_everything_and_names_it(inputs, out):
         "README.md": Role.README,
         "model.onnx": Role.ONNX,
         "model.onnx.data": Role.ONNX,
-        "plans/tensorrt-rtx-sm86-sm89.plan": Role.PLAN,
+        "tensorrt-rtx-sm86-sm89.plan": Role.PLAN,
         "precision.json": Role.PRECISION,
         "report.html": Role.REPORT,
         "report.json": Role.REPORT,
@@ -100,7 +100,7 @@ def test_the_readme_runs_the_first_plan_at_its_best_shape(inputs, out):
     readme = (ship(**inputs, out=out, progress=Silent()).folder / "README.md").read_text()
     assert "pip install 'tensorrt-rtx==1.7.1.116'" in readme
     assert '"x": np.zeros((8, 4), dtype=np.float32),' in readme
-    assert 'BytesFromPath("plans/tensorrt-rtx-sm86-sm89.plan")' in readme
+    assert 'BytesFromPath("tensorrt-rtx-sm86-sm89.plan")' in readme
     assert "- not run: engine: no GPU on this machine" in readme
     compile(readme.split("```python\n")[1].split("```")[0], "README.md", "exec")
 
