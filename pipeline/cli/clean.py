@@ -22,17 +22,21 @@ def clean(context: Context, name: str | None, store: bool) -> None:
     from pipeline.flow import STORE
 
     root = context.root
-    if name is not None and not (root / "engines" / name).is_dir():
+    if name is not None and (Path(name).name != name or not (root / "engines" / name).is_dir()):
         raise SpecError(f"no engine named {name!r}", hint="`trt-pipeline list` shows the engines")
     kept = Store(root / STORE)
     with kept.writing():
-        built = sorted(path for path in root.glob(f"engines/{name or '*'}/build*") if path.is_dir())
+        built = sorted(path for path in root.glob(f"engines/{name or '*'}/*") if path.is_dir() and _was_built(path))
         for folder in [*built, *([kept.entries] if store else [])]:
             _remove(folder, root)
     if store:
         shutil.rmtree(kept.root)
     if not built and not store:
         click.echo("nothing to remove")
+
+
+def _was_built(folder: Path) -> bool:
+    return folder.name == "build" or folder.name.startswith("build-")
 
 
 def _remove(folder: Path, root: Path) -> None:

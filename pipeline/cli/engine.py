@@ -112,6 +112,8 @@ def show(context: Context, results: Results, until: str) -> None:
         artifacts.show(results.artifact(until), output)
     else:
         console.show(output, report, where=screen.relative(results.folder / "report.html", context.root))
+    if context.verbosity > 0:
+        screen.facts(output, [("ran", ", ".join(results.fresh)), ("found", ", ".join(results.reused))])
     if results.shippable:
         _last(output, "SHIPPABLE", "green", screen.relative(results.folder / "bundle", context.root))
     elif results.seeded or (report is not None and until == "ship"):

@@ -191,6 +191,7 @@ def test_verify_the_store(clone):
 
 
 def test_clean_removes_what_was_built_and_nothing_else(clone):
+    (clone.root / "engines" / "tiny" / "builders").mkdir()
     for name in ("build", "build-seeded"):
         (clone.root / "engines" / "tiny" / name).mkdir()
         (clone.root / "engines" / "tiny" / name / "x").write_bytes(b"0" * 100_000)
@@ -198,7 +199,7 @@ def test_clean_removes_what_was_built_and_nothing_else(clone):
         "removed engines/tiny/build (0.1 MB)\nremoved engines/tiny/build-seeded (0.1 MB)\n"
     )
     assert clone.run("clean").output == "nothing to remove\n"
-    assert (clone.root / "engines" / "tiny" / "engine.toml").is_file()
+    assert sorted(path.name for path in (clone.root / "engines" / "tiny").iterdir()) == ["builders", "engine.toml"]
     assert clone.run("clean", "--store").exit_code == 0
     assert not (clone.root / ".trt-pipeline").exists()
     assert clone.run("clean", "../x").exit_code == 2
