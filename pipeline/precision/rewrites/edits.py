@@ -130,7 +130,7 @@ class Editor:
 
     def sweep(self, node: ir.Node | None, reason: str) -> None:
         """Remove `node` if nobody reads its outputs, then likewise what only it read; their tensors are gone."""
-        if node is None or any(value.uses() or value.is_graph_output() for value in node.outputs):
+        if node is None or node.graph is None or any(value.uses() or value.is_graph_output() for value in node.outputs):
             return
         inputs = [value for value in node.inputs if value is not None]
         for value in node.outputs:
