@@ -1,0 +1,190 @@
+"""How two tensors differ: reduced in the graph, merged over batches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from pipeline.core.artifacts import ErrorStats
+from pipeline.core.errors import ValidationError
+from pipeline.precision.instrument import Reducer
+
+QUICK = """
+Quick (r, c) => (shape_r, shape_c, low, high, signal, power, noise) {
+    shape_r = Shape(r)
+    shape_c = Shape(c)
+    d = Sub(c, r)
+    low = ReduceMin <keepdims = 0> (d)
+    high = ReduceMax <keepdims = 0> (d)
+    r64 = Cast <to = 11> (r)
+    c64 = Cast <to = 11> (c)
+    d64 = Cast <to = 11> (d)
+    signal = ReduceSumSquare <keepdims = 0> (r64)
+    power = ReduceSumSquare <keepdims = 0> (c64)
+    noise = ReduceSumSquare <keepdims = 0> (d64)
+}
+"""
+"""Exact where every element of both is finite; otherwise `noise` is NaN or infinite."""
+
+FULL = """
+Full (r, c, largest, zero) => (shape_r, shape_c, low, high, signal, power, noise, nan_r, nan_c, inf_r, inf_c, agree) {
+    shape_r = Shape(r)
+    shape_c = Shape(c)
+    size_r = Abs(r)
+    size_c = Abs(c)
+    finite_r = LessOrEqual(size_r, largest)
+    finite_c = LessOrEqual(size_c, largest)
+    finite = And(finite_r, finite_c)
+    same = Equal(r, c)
+    agreeing = Or(finite, same)
+    clean_r = Where(finite, r, zero)
+    clean_c = Where(finite, c, zero)
+    r64 = Cast <to = 11> (clean_r)
+    c64 = Cast <to = 11> (clean_c)
+    d64 = Sub(c64, r64)
+    low = ReduceMin <keepdims = 0> (d64)
+    high = ReduceMax <keepdims = 0> (d64)
+    signal = ReduceSumSquare <keepdims = 0> (r64)
+    power = ReduceSumSquare <keepdims = 0> (c64)
+    noise = ReduceSumSquare <keepdims = 0> (d64)
+    is_nan_r = IsNaN(r)
+    is_nan_c = IsNaN(c)
+    is_inf_r = IsInf(r)
+    is_inf_c = IsInf(c)
+    ones_nan_r = Cast <to = 11> (is_nan_r)
+    ones_nan_c = Cast <to = 11> (is_nan_c)
+    ones_inf_r = Cast <to = 11> (is_inf_r)
+    ones_inf_c = Cast <to = 11> (is_inf_c)
+    ones_agree = Cast <to = 11> (agreeing)
+    nan_r = ReduceSum <keepdims = 0> (ones_nan_r)
+    nan_c = ReduceSum <keepdims = 0> (ones_nan_c)
+    inf_r = ReduceSum <keepdims = 0> (ones_inf_r)
+    inf_c = ReduceSum <keepdims = 0> (ones_inf_c)
+    agree = ReduceSum <keepdims = 0> (ones_agree)
+}
+"""
+"""Exact for every pair: statistics are over elements that are finite in both. NaN never agrees with NaN."""
+
+_F, _D, _I = ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.INT64
+
+quick = Reducer(body=QUICK, constants={}, outputs=(_I, _I, _F, _F, _D, _D, _D))
+
+full = Reducer(
+    body=FULL,
+    constants={"largest": np.array(np.finfo(np.float32).max), "zero": np.array(0, np.float32)},
+    outputs=(_I, _I, *[_D] * 10),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """How two tensors differ over the batches so far; starts empty.
+
+    Attributes:
+        elements: Elements compared.
+        max_abs: Largest absolute difference.
+        signal: Sum of squares of the reference.
+        power: Sum of squares of the candidate.
+        noise: Sum of squares of the difference.
+        worst: Index of the batch with the largest `max_abs`, or -1.
+    """
+
+    elements: int = 0
+    max_abs: float = 0.0
+    signal: float = 0.0
+    power: float = 0.0
+    noise: float = 0.0
+    nan_reference: int = 0
+    nan_candidate: int = 0
+    inf_reference: int = 0
+    inf_candidate: int = 0
+    mismatched: int = 0
+    worst: int = -1
+
+    def merge(self, other: Difference) -> Difference:
+        """Both together."""
+        return Difference(
+            elements=self.elements + other.elements,
+            max_abs=max(self.max_abs, other.max_abs),
+            signal=self.signal + other.signal,
+            power=self.power + other.power,
+            noise=self.noise + other.noise,
+            nan_reference=self.nan_reference + other.nan_reference,
+            nan_candidate=self.nan_candidate + other.nan_candidate,
+            inf_reference=self.inf_reference + other.inf_reference,
+            inf_candidate=self.inf_candidate + other.inf_candidate,
+            mismatched=self.mismatched + other.mismatched,
+            worst=other.worst if other.max_abs > self.max_abs or self.worst < 0 else self.worst,
+        )
+
+    def stats(self) -> ErrorStats:
+        """The figures that are reported."""
+        return ErrorStats(
+            elements=self.elements,
+            max_abs=self.max_abs,
+            relative_l2=_ratio(self.noise, self.signal),
+            cosine=self._cosine(),
+            sqnr_db=-20.0 * math.log10(ratio) if (ratio := _ratio(self.noise, self.signal)) else math.inf,
+            nan_reference=self.nan_reference,
+            nan_candidate=self.nan_candidate,
+            inf_reference=self.inf_reference,
+            inf_candidate=self.inf_candidate,
+            mismatched_nonfinite=self.mismatched,
+            worst_sample=self.worst,
+        )
+
+    def _cosine(self) -> float:
+        """From the three sums of squares: 2 r.c = |r|^2 + |c|^2 - |c - r|^2."""
+        if self.signal == 0 and self.power == 0:
+            return 1.0
+        if self.signal == 0 or self.power == 0:
+            return 0.0
+        product = (self.signal + self.power - self.noise) / 2
+        return max(-1.0, min(1.0, product / math.sqrt(self.signal) / math.sqrt(self.power)))
+
+
+def _ratio(noise: float, signal: float) -> float:
+    """||noise|| / ||signal||: 0 where both are zero, inf where only the signal is."""
+    if noise == 0:
+        return 0.0
+    return math.sqrt(noise) / math.sqrt(signal) if signal > 0 else math.inf
+
+
+def read(outputs: Sequence[Any], *, batch: int, share: float = 1.0) -> Difference | None:
+    """What either template found, or None where `QUICK` met a non-finite element and only `FULL` can tell.
+
+    Args:
+        outputs: What the template gave.
+        batch: Index of the batch.
+        share: Share of the elements that were compared, where the others were set to zero in both.
+
+    Raises:
+        ValidationError: The two tensors differ in shape.
+    """
+    shape_r, shape_c, low, high, signal, power, noise, *counts = outputs
+    if shape_r.tolist() != shape_c.tolist():
+        raise ValidationError(f"the reference has shape {shape_r.tolist()}, the candidate {shape_c.tolist()}")
+    whole = math.prod(shape_r.tolist())
+    if whole == 0:
+        return Difference()
+    if not counts and not (math.isfinite(noise) and math.isfinite(signal) and math.isfinite(power)):
+        return None
+    nan_r, nan_c, inf_r, inf_c, agree = (int(count) for count in counts) if counts else (0, 0, 0, 0, whole)
+    return Difference(
+        elements=round(whole * share),
+        max_abs=max(float(high), -float(low)),
+        signal=float(signal),
+        power=float(power),
+        noise=float(noise),
+        nan_reference=nan_r,
+        nan_candidate=nan_c,
+        inf_reference=inf_r,
+        inf_candidate=inf_c,
+        mismatched=whole - agree,
+        worst=batch,
+    )
