@@ -1,4 +1,4 @@
-"""One encoder block with attention and a LayerNorm, small enough to read and build: fp32 as text, and mixed by decisions."""
+"""One encoder block with attention and a LayerNorm, small enough to read and build: in fp32, and mixed by decisions."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def mixed(text: str = MIXED) -> ir.Model:
 
 def plan() -> PrecisionPlan:
     """The decisions that `MIXED` carries out."""
-    nodes = [node for node in fp32().graph]
+    nodes = list(fp32().graph)
     return PrecisionPlan(
         model="", policy="by hand", low=_LOW, decisions=tuple(_decision(str(node.name), node.op_type) for node in nodes)
     )

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.backends import layer_names
 from pipeline.core.artifacts import Kernel, PlanText
 
 TESTED = frozenset({"1.7.1.116"})
@@ -161,12 +162,5 @@ def _types(names: list[bytes], types: Mapping[bytes, str]) -> tuple[str, ...]:
 
 
 def _nodes(text: bytes) -> tuple[str, ...]:
-    """ONNX nodes named in `layers="[ONNX Layer: a]<US>[ONNX Layer: b]…"`, each once; names may hold brackets."""
     match = _LAYERS.search(text)
-    if match is None:
-        return ()
-    parts = match.group(1).decode("utf-8", "replace").split("\x1f")
-    names = (
-        part.removeprefix("[ONNX Layer: ").rpartition("]")[0] for part in parts if part.startswith("[ONNX Layer: ")
-    )
-    return tuple(dict.fromkeys(name for name in names if name))
+    return layer_names.nodes(match.group(1).decode("utf-8", "replace")) if match else ()

@@ -80,7 +80,7 @@ def _build_named(work: _Work, targets: tuple[str, ...]) -> tuple[_Result, ...]:
     together = _attempt(work, targets)
     if together.answer.built:
         return (together,)
-    if len(targets) == 1:
+    if len(targets) == 1 or not together.answer.flags:  # without flags it was refused before any target counted
         raise _refusal(work, [together], ())
     work.progress.note(f"targets {', '.join(targets)} cannot share a plan; each is built alone")
     alone = [_attempt(work, (target,)) for target in targets]
@@ -128,10 +128,13 @@ def _attempt(work: _Work, targets: tuple[str, ...], *, built_for: tuple[str, ...
 
 
 def _refusal(work: _Work, refused: Sequence[_Result], possible: Sequence[str]) -> BuildError:
-    """The error for targets that TensorRT refused, each with its own reason."""
-    reasons = "\n".join(f"    {'-'.join(result.targets)}: {result.answer.errors[0]}" for result in refused)
+    """The error for targets that TensorRT refused, with its reason for each."""
     names = [target for result in refused for target in result.targets]
     rest = f"; {', '.join(possible)} can be built" if possible else ""
+    by_reason: dict[str, list[str]] = {}
+    for result in refused:
+        by_reason.setdefault(result.answer.errors[0], []).extend(result.targets)
+    reasons = "\n".join(f"    {', '.join(targets)}: {reason}" for reason, targets in by_reason.items())
     return BuildError(
         f"no plan for target {', '.join(names)}{rest}\n{reasons}",
         where=str(work.mixed.path),

@@ -91,8 +91,9 @@ def _all_low(
 
 def _save_all_low(reference: OnnxModel, low: Format, folder: Path) -> Path:
     from pipeline.graph import io
-    from pipeline.precision import casts, policies
+    from pipeline.precision import casts
+    from pipeline.precision.policies import uniform
 
     model = io.load(reference.path)
-    casts.apply(model, policies.uniform(model, low))
+    casts.apply(model, uniform(model, low))
     return io.save(model, folder)

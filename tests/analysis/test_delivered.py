@@ -1,7 +1,6 @@
 import dataclasses
 
 import pytest
-from tests import encoder
 
 from pipeline.analysis import built, delivered
 from pipeline.backends import plan_text
@@ -12,6 +11,7 @@ from pipeline.core.artifacts import Kernel, PlanText
 from pipeline.core.formats import Format
 from pipeline.core.progress import Silent
 from pipeline.graph import io
+from tests import encoder
 
 
 @pytest.fixture(scope="module")

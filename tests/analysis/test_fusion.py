@@ -1,8 +1,8 @@
 import pytest
-from tests import encoder
 
 from pipeline.analysis import fusion
 from pipeline.core.artifacts import FusionBaseline, Kernel, PlanText
+from tests import encoder
 
 SOFTMAX_ALONE = f"""{encoder.HEAD}
 g (float[batch, 8] x, float[8, 8] w) => (float[batch, 8] y) {{

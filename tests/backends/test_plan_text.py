@@ -1,7 +1,6 @@
 import struct
 
 import pytest
-from tests import encoder
 
 from pipeline.backends import plan_text
 from pipeline.backends.tensorrt import process, profiles
@@ -10,6 +9,7 @@ from pipeline.backends.tensorrt.records import BuildRequest
 from pipeline.core.artifacts import Kernel, PlanText
 from pipeline.core.progress import Silent
 from pipeline.graph import io
+from tests import encoder
 
 UNKNOWN = PlanText(version=None, targets=(), kernels=())
 
@@ -25,9 +25,12 @@ descriptors {
 main {
  label bb1:
   shape_call={ name="s" stream=0 layers="" }
-  function={ name=_gemm_mha_v2 fqn=x args={ "a" "a" } input_args={ "a" "size" } output_args={ "a" } layers="[ONNX Layer: scores]\x1f[ONNX Layer: soft[0]]" }
-  fully_connected={ name="qkv" output={"b" } input={"a" "a^deref" "b" } accumulation_type=2 layers="[ONNX Layer: q]\x1f[ONNX Layer: k]" }
-  runtime_fusion={ name=__myl_FcAdd input_args={ "a" "b" } output_args={ "b" } binary=0 layers="[ONNX Layer: fc]\x1f[ONNX Layer: bias]__gemm_from_conv1x1" }
+  function={ name=_gemm_mha_v2 fqn=x args={ "a" "a" } input_args={ "a" "size" } output_args={ "a" } \
+layers="[ONNX Layer: scores]\x1f[ONNX Layer: soft[0]]" }
+  fully_connected={ name="qkv" output={"b" } input={"a" "a^deref" "b" } accumulation_type=2 \
+layers="[ONNX Layer: q]\x1f[ONNX Layer: k]" }
+  runtime_fusion={ name=__myl_FcAdd input_args={ "a" "b" } output_args={ "b" } binary=0 \
+layers="[ONNX Layer: fc]\x1f[ONNX Layer: bias]__gemm_from_conv1x1" }
   corrltn={ name="c" output={"a" } input={"a" "a" "b" } accu=false layers="[ONNX Layer: conv]" }
   add={ name="counter" output={"size" } input={"size" "size" } layers="" }
 }

@@ -4,9 +4,9 @@ import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
-from tests import encoder
 
 from pipeline.backends import plan_text
 from pipeline.backends.tensorrt import device, doctor, flavour, process, profiles
@@ -18,6 +18,7 @@ from pipeline.core.errors import BackendUnavailable, BuildError
 from pipeline.core.progress import Silent
 from pipeline.core.spec import AxisRange, InputSpec
 from pipeline.graph import io
+from tests import encoder
 
 
 def request(folder, model=None, name="a.plan", **fields):
@@ -129,9 +130,13 @@ def test_what_is_printed_past_the_logger_is_in_the_log(tmp_path, monkeypatch, ca
     assert capfd.readouterr() == ("", "")
 
 
-def test_plans_of_two_processes_are_equal_but_for_the_order_of_equal_sizes(tmp_path):
+def test_two_builds_of_the_same_graph_give_the_same_bytes(tmp_path):
     alone = encoder.parse(
-        f"{encoder.HEAD}\ng (float[batch, 64] x) => (float[batch, 64] y) {{ [product] p = MatMul(x, w) [relu] y = Relu(p) }}",
+        f"""{encoder.HEAD}
+        g (float[batch, 64] x) => (float[batch, 64] y) {{
+            [product] p = MatMul(x, w)
+            [relu] y = Relu(p)
+        }}""",
         {"w": encoder.random((64, 64))},
     )
     given = {"profiles": {"x": ((1, 64), (4, 64), (8, 64))}}
@@ -165,7 +170,7 @@ def test_api_use_only_the_tensorrt_path_with_tensorrt_rtx_in_its_place(tmp_path)
         print(answer.built, answer.flags[0], len(answer.layers) > 20)
     """
     assert asked.onnx.exists()
-    assert in_a_process(code, PYTHONPATH=os.getcwd()) == "True NetworkDefinitionCreationFlag.STRONGLY_TYPED True"
+    assert in_a_process(code, PYTHONPATH=str(Path.cwd())) == "True NetworkDefinitionCreationFlag.STRONGLY_TYPED True"
     assert plan_text.read(tmp_path / "gpu.plan").version is not None
     assert (tmp_path / "timing.cache").exists()
 

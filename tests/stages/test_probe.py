@@ -1,11 +1,10 @@
-from tests import encoder
-
 from pipeline.core.artifacts import Provenance
 from pipeline.core.formats import Format
 from pipeline.core.progress import Silent
 from pipeline.core.spec import BuildSpec
 from pipeline.graph import io
 from pipeline.stages.probe import probe
+from tests import encoder
 
 REAL = Provenance(source="test", digest="0" * 64, licence="CC0-1.0", real=True)
 

@@ -6,9 +6,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from pipeline.backends import layer_names
 from pipeline.backends.tensorrt.records import NetworkLayer, NetworkTensor
-
-_METADATA = "[ONNX Layer: "
 
 
 def parse(trt: ModuleType, onnx: Path) -> tuple[Any, Any, Any]:
@@ -49,16 +48,10 @@ def _layer(layer: Any) -> NetworkLayer:
     return NetworkLayer(
         name=layer.name,
         kind=layer.type.name.lower(),
-        nodes=_nodes(layer.metadata),
+        nodes=(*layer_names.nodes(layer.metadata), *layer_names.enclosing(layer.metadata)),
         inputs=tuple(_tensor(tensor) for tensor in inputs if tensor is not None),
         outputs=tuple(_tensor(tensor) for tensor in outputs if tensor is not None),
     )
-
-
-def _nodes(metadata: str) -> tuple[str, ...]:
-    parts = metadata.split("\x1f")
-    names = (part.removeprefix(_METADATA).rpartition("]")[0] for part in parts if part.startswith(_METADATA))
-    return tuple(name for name in names if name)
 
 
 def _tensor(tensor: Any) -> NetworkTensor:

@@ -56,7 +56,7 @@ class NetworkLayer:
     Attributes:
         name: Its name.
         kind: Its type in lower case: `matrix_multiply`, `cast`, `constant`, …
-        nodes: ONNX nodes that it was made for; empty where the parser added it.
+        nodes: ONNX nodes that it was made for, and those that hold them; empty where the parser added it.
         inputs: Its inputs, absent ones left out.
         outputs: Its outputs.
     """
