@@ -18,7 +18,7 @@ import torch
 
 from pipeline.core.errors import ExportError
 from pipeline.core.spec import AxisRange, InputSpec
-from pipeline.graph import modules
+from pipeline.graph import axes, modules
 
 SCOPES = "pkg.torch.onnx.name_scopes"
 CLASSES = "pkg.torch.onnx.class_hierarchy"
@@ -61,7 +61,7 @@ def export(request: Request) -> ir.Model:
     """
     program = _run(request)
     model: ir.Model = program.model
-    _require_dynamic(model, request)
+    _name_axes(model, request)
     for node in model.graph.all_nodes():
         _keep_module_only(node, request.prefix)
     _strip(model)
@@ -156,13 +156,19 @@ def baked(name: str, axis: str, reason: str) -> ExportError:
     )
 
 
-def _require_dynamic(model: ir.Model, request: Request) -> None:
+def _name_axes(model: ir.Model, request: Request) -> None:
+    """Give torch's symbols the spec's names, wherever they stand."""
     dynamic = dynamic_axes(request.axes)
+    symbols: dict[str, str] = {}
     for value, (name, spec) in zip(model.graph.inputs, request.inputs.items(), strict=True):
         for position, axis in enumerate(spec.axes):
+            if axis not in dynamic:
+                continue
             dim = value.shape[position] if value.shape is not None else None
-            if axis in dynamic and not (isinstance(dim, ir.SymbolicDim) and dim.value == axis):
+            if not isinstance(dim, ir.SymbolicDim) or dim.value is None:
                 raise baked(name, str(axis), f"the graph has {dim} there")
+            symbols[dim.value] = str(axis)
+    axes.rename(model, symbols)
 
 
 def _keep_module_only(node: ir.Node, prefix: str) -> None:

@@ -14,6 +14,7 @@ from onnxscript import version_converter
 from pipeline.core.errors import ExportError, GraphError
 from pipeline.core.formats import Format
 from pipeline.core.spec import AxisRange, InputSpec
+from pipeline.graph import axes as names
 from pipeline.graph import infer, io, modules, typed
 from pipeline.models import lift
 
@@ -99,7 +100,7 @@ def _set_inputs(model: ir.Model, inputs: Mapping[str, InputSpec], axes: Mapping[
         renamed |= _set_input(by_name[name], name, spec, axes)
     model.graph.inputs.clear()
     model.graph.inputs.extend(by_name[name] for name in inputs)
-    _rename_axes(model, renamed)
+    names.rename(model, renamed)
 
 
 def _set_input(value: ir.Value, name: str, spec: InputSpec, axes: Mapping[str, AxisRange]) -> dict[str, str]:
@@ -122,15 +123,6 @@ def _set_input(value: ir.Value, name: str, spec: InputSpec, axes: Mapping[str, A
 
 def _name(dim: int | ir.SymbolicDim) -> str | None:
     return None if isinstance(dim, int) else dim.value
-
-
-def _rename_axes(model: ir.Model, renamed: Mapping[str, str]) -> None:
-    for graph in model.graphs():
-        for value in [*graph.outputs, *(out for node in graph for out in node.outputs)]:
-            if value.shape is not None:
-                value.shape = ir.Shape(
-                    [dim if isinstance(dim, int) else renamed.get(str(dim.value), dim.value) for dim in value.shape]
-                )
 
 
 def _dtype(value: ir.Value) -> str:

@@ -14,8 +14,6 @@ class Answers404(http.server.BaseHTTPRequestHandler):
         self.send_response(404)
         self.end_headers()
 
-    do_GET = do_HEAD
-
     def log_message(self, *args):
         pass
 
