@@ -152,6 +152,8 @@ class _Typing:
         if computed is not result:
             value.name = f"{name}::raw"
             final = self._cast(value, result, named)
+            if result is Format.FP32:
+                self.copies[final, computed] = value
         elif named != name:
             value.name = named
         if is_output:

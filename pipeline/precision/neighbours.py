@@ -42,6 +42,8 @@ class _Neighbours:
             target = Format.FP32 if self._moves_fp32(node, row, demanded) else self.low
             if draft.computes_in is not target or draft.result not in (None, target):
                 draft.use(target)
+                if target is Format.FP32:
+                    _follow(draft, "moves fp32 data that is read in fp32")
                 changed = True
         return changed
 
@@ -55,13 +57,13 @@ class _Neighbours:
                 continue
             if row.sums:
                 draft.operands, draft.accumulator = Format.FP32, None
-                draft.reasons.append("its operands arrive in fp32")
+                _follow(draft, "a reduction of values that arrive in fp32")
                 changed = True
             elif draft.result is not Format.FP32 and all(
                 self._all_read_fp32(value) for value in float_results(node, row)
             ):
                 draft.use(Format.FP32)
-                draft.reasons.append("between fp32 values on both sides, where the low format would only add casts")
+                _follow(draft, "between fp32 values on both sides, where the low format would only add casts")
                 changed = True
         return changed
 
@@ -146,3 +148,7 @@ class _Neighbours:
 
     def _captured(self, value: ir.Value) -> bool:
         return any(use.node.graph is not self.graph for use in value.uses())
+
+
+def _follow(draft: Draft, reason: str) -> None:
+    draft.rule, draft.reasons = "neighbours", [reason]

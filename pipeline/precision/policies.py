@@ -126,11 +126,12 @@ def _ask_rules(evidence: Evidence, drafts: Drafts, settings: Settings) -> None:
 
 
 def _claim(draft: Draft, rule: str, reason: str, *, operands: bool, result: bool) -> None:
+    widens = (operands and draft.operands not in (None, Format.FP32)) or (
+        result and draft.result not in (None, Format.FP32)
+    )
     if not draft.claimed:
         draft.rule, draft.reasons, draft.claimed = rule, [reason], True
-    elif (operands and draft.operands not in (None, Format.FP32)) or (
-        result and draft.result not in (None, Format.FP32)
-    ):
+    elif widens and draft.rule != rule:
         draft.reasons.append(reason)
     if operands and draft.operands is not None:
         draft.operands = Format.FP32

@@ -37,7 +37,7 @@ def claims(evidence: Evidence) -> Iterator[Claim]:
 def _reason(evidence: Evidence, chain: Chain) -> str:
     extent = evidence.extents.get(chain.squares)
     seen = f", squares reach {extent.magnitude:.3g}" if extent is not None else ""
-    return f"part of a {chain.kind} written out{seen}: one rounding anywhere in it scales the whole row"
+    return f"{chain.kind} written out{seen}: a rounding anywhere in it scales the whole row"
 
 
 def is_norm(node: ir.Node) -> bool:

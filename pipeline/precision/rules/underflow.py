@@ -6,18 +6,29 @@ from collections.abc import Iterator
 
 import onnx_ir as ir
 
+from pipeline.precision import attention
 from pipeline.precision.evidence import Evidence, float_operands, float_results
 from pipeline.precision.extents import Extent
 from pipeline.precision.rules.claim import Claim
 from pipeline.precision.semantics import WEIGHTED, Movement
 
 
+MAGNIFIERS = frozenset({"Log", "Reciprocal", "Sqrt"})
+"""Operators near whose zero a small operand makes a large difference."""
+
+MAGNIFIED_SHARE = 0.01
+"""Share of the elements that may be lost before one of those."""
+
+
 def claims(evidence: Evidence) -> Iterator[Claim]:
     """Nodes that make or read a tensor which loses more than the allowed share of its elements.
 
     What is lost beside values so large that their own rounding outweighs it does no harm in a sum: probabilities before
-    their product with V, say.
+    their product with V, say. Before a root, a logarithm or a reciprocal little may be lost: the root of squares, say.
     """
+    for node in evidence.rows:
+        if node.op_type in MAGNIFIERS:
+            yield from _magnified(evidence, node, node)
     for node, row in evidence.rows.items():
         for value in float_operands(node, row):
             if reason := _loses(evidence, value):
@@ -25,6 +36,20 @@ def claims(evidence: Evidence) -> Iterator[Claim]:
         for value in float_results(node, row):
             if reason := _loses(evidence, value):
                 yield Claim(node=node, reason=reason, operands=not row.sums or row.op in WEIGHTED)
+
+
+def _magnified(evidence: Evidence, node: ir.Node, magnifier: ir.Node) -> Iterator[Claim]:
+    """`node` and the elementwise nodes before it, as long as what they hand on loses elements."""
+    for value in float_operands(node, evidence.rows[node]):
+        extent = evidence.extents.get(value)
+        if extent is None or extent.lost_share <= MAGNIFIED_SHARE:
+            continue
+        share = f"{extent.lost_share:.0%} of {value.name} would round to zero in {evidence.low}"
+        yield Claim(node=node, reason=f"{share}, and {magnifier.op_type} {magnifier.name} magnifies what is small")
+        maker = value.producer()
+        if maker is not None and maker in evidence.rows and attention.is_elementwise(maker):
+            yield Claim(node=maker, reason=f"{share} before {magnifier.op_type} {magnifier.name}")
+            yield from _magnified(evidence, maker, magnifier)
 
 
 def _loses(evidence: Evidence, value: ir.Value) -> str | None:
