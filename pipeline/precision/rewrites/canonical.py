@@ -14,7 +14,6 @@ from pipeline.precision.rewrites.dead import remove_dead_code
 from pipeline.precision.rewrites.fold import fold_constants
 from pipeline.precision.rewrites.layer_norm import restore_layer_norms
 from pipeline.precision.rewrites.noops import remove_noops
-from pipeline.precision.rewrites.opsets import raise_opset
 from pipeline.precision.rewrites.softmax_guards import move_guards
 from pipeline.precision.rewrites.transposes import merge_transposes
 from pipeline.precision.rewrites.types import infer
@@ -22,7 +21,6 @@ from pipeline.precision.rewrites.types import infer
 Rewrite = Callable[[ir.Model], tuple[Fate, ...]]
 
 REWRITES: tuple[Rewrite, ...] = (
-    raise_opset,
     lift,
     infer,
     fold_constants,
@@ -46,7 +44,7 @@ def canonicalise(model: ir.Model) -> tuple[Fate, ...]:
         What became of each tensor of the main graph that did not keep its name and meaning.
 
     Raises:
-        GraphError: A tensor has no element type.
+        GraphError: A tensor has no element type and none can be inferred.
     """
     before = correspondence.tensor_names(model)
     fates = correspondence.compose(before, *(rewrite(model) for rewrite in REWRITES))

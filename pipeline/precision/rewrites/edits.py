@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -41,7 +42,10 @@ class Editor:
         self._fates[name] = Fate(tensor=name, now=now, reason=reason)
 
     def renamed(self, old: str, new: str, reason: str) -> None:
-        """Record that the tensor that was named `old` is now named `new`."""
+        """Record that the tensor that was named `old` is now named `new`; what `old` stood for follows."""
+        for tensor, fate in self._fates.items():
+            if fate.now == old:
+                self._fates[tensor] = dataclasses.replace(fate, now=new)
         self._fates[old] = Fate(tensor=old, now=new, reason=reason)
 
     def constant(self, wanted: str, array: npt.NDArray[np.generic]) -> ir.Value:

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from pipeline.graph import correspondence
+from pipeline.graph.infer import infer
 from pipeline.precision.rewrites.attention import scale_after_scores, transpose_key_once
 from pipeline.precision.rewrites.canonical import canonicalise
 from pipeline.precision.rewrites.empty_rows import restore_empty_rows
 from pipeline.precision.rewrites.softmax_guards import move_guards
-from pipeline.precision.rewrites.types import infer
 
 RNG = np.random.default_rng(0)
 Q, K, V = (RNG.standard_normal((2, 3, 5, 4), np.float32) for _ in range(3))

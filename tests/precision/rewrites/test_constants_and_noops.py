@@ -2,13 +2,12 @@ import numpy as np
 import pytest
 
 from pipeline.core.artifacts import Fate
+from pipeline.graph.infer import infer
 from pipeline.precision.rewrites.constants import lift
 from pipeline.precision.rewrites.dead import remove_dead_code
 from pipeline.precision.rewrites.fold import LIMIT, fold_constants
 from pipeline.precision.rewrites.noops import remove_noops
-from pipeline.precision.rewrites.opsets import raise_opset
 from pipeline.precision.rewrites.transposes import merge_transposes
-from pipeline.precision.rewrites.types import infer
 
 X = np.random.default_rng(0).standard_normal((2, 3, 4), np.float32)
 
@@ -161,20 +160,3 @@ def test_dead_code_goes_and_is_accounted_for(rewritten):
     assert [value.name for value in graph.after.graph.inputs] == ["x", "unused"]
     assert {fate.tensor for fate in graph.fates} == {"a", "b", "weight"}
     graph.require_accounted()
-
-
-@pytest.mark.parametrize(("opset", "raised"), [(12, 12), (13, 17), (14, 17), (16, 17), (17, 17), (20, 20)])
-def test_operator_sets_are_raised_to_the_one_with_layer_normalization(rewritten, opset, raised):
-    text = f"""
-    <ir_version: 8, opset_import: ["" : {opset}]>
-    g (float[2, 3, 4] x) => (float[2, 3, 4] y) {{ y = Relu (x) }}
-    """
-    assert rewritten(text, raise_opset).after.opset_imports[""] == raised
-
-
-def test_an_operator_set_stays_where_an_operator_would_change_its_meaning(rewritten):
-    text = """
-    <ir_version: 8, opset_import: ["" : 13]>
-    g (float[1, 3, 4, 4] x, float[1, 4] rois, int64[1] batch) => (float[1, 3, 1, 1] y) { y = RoiAlign (x, rois, batch) }
-    """
-    assert rewritten(text, raise_opset).after.opset_imports[""] == 13

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from pipeline.graph.infer import infer
 from pipeline.precision.rewrites.layer_norm import restore_layer_norms
-from pipeline.precision.rewrites.types import infer
 
 X = np.random.default_rng(0).standard_normal((2, 3, 4), np.float32) * 3 + 1
 
