@@ -190,7 +190,7 @@ const axis = () => ({ gridcolor: css("--line"), linecolor: css("--line"), zeroli
 const layout = (more) => ({
   paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { family: css("--sans"), size: 12, color: css("--ink") },
   margin: { l: 62, r: 14, t: 34, b: 44 }, modebar: { bgcolor: "rgba(0,0,0,0)", color: css("--dim"), activecolor: css("--ink") },
-  hoverlabel: { bgcolor: css("--panel"), bordercolor: css("--line"), font: { color: css("--ink") }, align: "left" }, ...more,
+  hoverlabel: { bgcolor: css("--panel"), bordercolor: css("--line"), font: { family: css("--sans"), color: css("--ink") }, align: "left" }, ...more,
 });
 const CONFIG = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
 const escapeText = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
