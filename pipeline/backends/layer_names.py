@@ -1,7 +1,7 @@
 """Names of ONNX nodes as TensorRT's parser writes them into layers and, from there, into plans.
 
 `[ONNX Layer: node]`, or `[ONNX Layer: node | branch (then_branch) | outer (If)]` for a node inside a subgraph; several
-are joined by an ASCII unit separator. (TensorRT-RTX 1.7 also writes ` | outer (If)` behind nodes that follow an If whose
+are joined by an ASCII unit separator. (TensorRT-RTX 1.7 also writes ` | outer (If)` behind nodes after an If whose
 condition it could evaluate.)
 """
 
