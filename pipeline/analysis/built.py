@@ -205,13 +205,15 @@ def _hidden_in(decision: Decision, kernels: list[Kernel]) -> Iterator[str]:
             yield from (
                 f"fused attention in {k.name} ({_types(k)}): accumulators and softmax not observable" for k in attention
             )
-    elif decision.op in _NORMS:
-        computed = computed_in(decision)
-        yield from (f"{decision.op} planned {computed} ({_types(k)}): statistics not observable" for k in kernels)
-    elif decision.op in _PRODUCTS and kernels:
+    elif decision.op in _NORMS or (decision.rule == "norm" and decision.op.startswith("Reduce")):
+        planned = f"{decision.op} planned {computed_in(decision)}"
+        yield from (f"{planned} ({_types(k)}): what it computes in is not observable" for k in kernels)
+    elif decision.op in _PRODUCTS:
         products = [kernel for kernel in kernels if _multiplies(kernel)]
-        hidden = [kernel for kernel in products if kernel.accumulation is None] if products else kernels
+        hidden = [k for k in products if k.accumulation is None or not k.operands] if products else kernels
         yield from (f"{decision.op} in a {k.kind} kernel ({_types(k)}): accumulator not observable" for k in hidden)
+    elif kernels and decision.operands is not None:
+        yield "other float nodes: their kernels show the types of inputs and outputs, not those between fused nodes"
 
 
 def _types(kernel: Kernel) -> str:

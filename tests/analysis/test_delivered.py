@@ -61,6 +61,8 @@ def test_what_fused_kernels_hide_is_listed(delivery):
         "1 fused attention in _gemm_mha_v2 (reads half, writes half): accumulators and softmax not observable" in hidden
     )
     assert any(line.startswith("1 LayerNormalization planned fp32 (reads ") for line in hidden)
+    between = "other float nodes: their kernels show the types of inputs and outputs, not those between fused nodes"
+    assert any(line.endswith(between) for line in hidden)
 
 
 def test_a_cast_changed_behind_the_plans_back_fails(tmp_path):
