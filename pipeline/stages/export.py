@@ -52,7 +52,7 @@ class _Job:
 
 @stage(
     version=1,
-    rooms=("models", "graph", "backends/torch_export.py", "backends/onnxruntime.py"),
+    rooms=("models", "graph", "precision/rewrites", "backends/torch_export.py", "backends/onnxruntime.py"),
     tools=("torch", "transformers", "onnx", "onnx-ir", "onnxscript", "onnxruntime-gpu", "gguf"),
 )
 def export(
@@ -140,6 +140,7 @@ def _traced(job: _Job) -> _Exported:
     """A module of transformers or of a callable, through torch."""
     from pipeline.backends import torch_export
     from pipeline.models import adapter, callable_source, shapes
+    from pipeline.precision.rewrites.empty_rows import restore_empty_rows
 
     by_name = job.model.source is Source.TRANSFORMERS
     if not job.model.outputs:
@@ -156,6 +157,7 @@ def _traced(job: _Job) -> _Exported:
     )
     with callable_source.importable(job.weights.folder):
         model = torch_export.export(request)
+    restore_empty_rows(model)
     return _Exported(model=model, source=lambda feeds: torch_export.call(module, feeds))
 
 

@@ -87,7 +87,7 @@ def test_a_missing_key_is_an_error(checkpoint):
 
 def test_an_unexpected_key_is_an_error(checkpoint):
     edit(checkpoint, lambda tensors: tensors.update({"head.weight": torch.zeros(2, 2)}))
-    with pytest.raises(SourceError, match="local:tiny: the checkpoint has unexpected head.weight"):
+    with pytest.raises(SourceError, match=r"local:tiny: the checkpoint has unexpected head\.weight"):
         transformers_source.load(spec(), weights(checkpoint))
     transformers_source.load(spec(unused=("head.*",)), weights(checkpoint))
 
