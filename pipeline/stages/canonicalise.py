@@ -9,7 +9,17 @@ from pipeline.core.progress import Progress
 from pipeline.core.stage import stage
 
 
-@stage(version=1, rooms=("precision/rewrites", "graph"), tools=("onnx", "onnx-ir"))
+@stage(
+    version=1,
+    rooms=(
+        "precision/rewrites",
+        "precision/attention.py",
+        "precision/intervals.py",
+        "precision/semantics.py",
+        "graph",
+    ),
+    tools=("onnx", "onnx-ir", "numpy"),
+)
 def canonicalise(exported: OnnxModel, *, out: Path, progress: Progress) -> OnnxModel:
     """Fold constants, remove dead nodes, and bring attention and layer norms into the form that fuses.
 
