@@ -4,8 +4,8 @@ Each rounding upstream of a tensor (of a result, of a copy, of a stored weight) 
 its format gives one rounding (`Limits.rounding_sqnr_db`). Independent errors add in power, so n roundings are expected
 to leave 10 log10(n) dB less. A rounding that reaches a tensor along several paths counts once.
 
-What this leaves out: cancellation (a difference of nearly equal numbers raises the relative noise) and averaging (a sum over k
-independent terms lowers it). `tolerances.layer_slack_db` is the allowance for both.
+What this leaves out: cancellation (a difference of nearly equal numbers raises the relative noise) and averaging (a sum
+over k independent terms lowers it). `tolerances.layer_slack_db` is the allowance for both.
 """
 
 from __future__ import annotations

@@ -59,8 +59,8 @@ class Mask:
 def mask_of(shape: Sequence[int | str], inputs: Mapping[str, InputSpec]) -> Mask | None:
     """The mask of a tensor, or None where no mask input covers it.
 
-    A tensor is covered along each of its axes whose name a mask input masks, provided that it also has, once, every other
-    axis of that input: attention scores (batch, heads, sequence, sequence) are covered along both.
+    A tensor is covered along each of its axes whose name a mask input masks, provided that it also has, once, every
+    other axis of that input: attention scores (batch, heads, sequence, sequence) are covered along both.
 
     Args:
         shape: One entry a dimension: a size or an axis name.

@@ -188,3 +188,25 @@ def read(outputs: Sequence[Any], *, batch: int, share: float = 1.0) -> Differenc
         mismatched=whole - agree,
         worst=batch,
     )
+
+
+def between(reference: np.ndarray[Any, Any], candidate: np.ndarray[Any, Any], *, batch: int) -> Difference:
+    """The same of two arrays of one shape."""
+    r, c = reference.astype(np.float64), candidate.astype(np.float64)
+    finite = np.isfinite(r) & np.isfinite(c)
+    agree = finite | (r == c)
+    r_finite, c_finite = r[finite], c[finite]
+    d = c_finite - r_finite
+    return Difference(
+        elements=r.size,
+        max_abs=float(np.abs(d).max(initial=0.0)),
+        signal=float(np.dot(r_finite, r_finite)),
+        power=float(np.dot(c_finite, c_finite)),
+        noise=float(np.dot(d, d)),
+        nan_reference=int(np.isnan(r).sum()),
+        nan_candidate=int(np.isnan(c).sum()),
+        inf_reference=int(np.isinf(r).sum()),
+        inf_candidate=int(np.isinf(c).sum()),
+        mismatched=int(r.size - agree.sum()),
+        worst=batch,
+    )

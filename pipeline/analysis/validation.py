@@ -1,0 +1,217 @@
+"""The verdict: layers, outputs, task, and what was not run."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from pipeline.analysis import outputs
+from pipeline.analysis.compare import compare
+from pipeline.analysis.layers import layers, worse
+from pipeline.analysis.outputs import Run
+from pipeline.backends.onnxruntime import Session
+from pipeline.backends.tensorrt import device
+from pipeline.backends.tensorrt.engine import Engine
+from pipeline.backends.tensorrt.flavour import Flavour
+from pipeline.core.artifacts import (
+    EnginePlan,
+    EnginePlans,
+    ErrorStats,
+    Layer,
+    OnnxModel,
+    Origin,
+    OutputVerdict,
+    PrecisionPlan,
+    Samples,
+    TaskVerdict,
+    ValidationReport,
+)
+from pipeline.core.formats import Format
+from pipeline.core.progress import Progress
+from pipeline.core.spec import InputSpec, TaskSpec, ToleranceSpec
+from pipeline.graph import io
+from pipeline.precision.blocks import sums_in_blocks
+from pipeline.precision.emulate import LOW, emulate
+
+CANONICAL = "canonical"
+LISTED = 10
+"""Bad layers that are listed one by one among the failures."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What is validated. Attributes as the parameters of `pipeline.stages.validate`."""
+
+    engine: str
+    exported: OnnxModel
+    reference: OnnxModel
+    mixed: OnnxModel
+    plan: PrecisionPlan
+    plans: EnginePlans
+    inputs: dict[str, InputSpec]
+
+
+def report(
+    subject: Subject, samples: Samples, task: TaskSpec | None, tolerances: ToleranceSpec, progress: Progress
+) -> ValidationReport:
+    """Compare everything that can be compared on this machine."""
+    emulations = _emulations(subject)
+    found = _layers(subject, emulations, samples, tolerances, progress)
+    with ExitStack() as stack:
+        engine, not_run, environment = _engine(subject, stack)
+        runs: dict[str, Run] = {name: Session(model, as_written=True) for name, model in emulations.items()} | engine
+        verdicts, canonical = _outputs(subject, runs, samples, tolerances, progress)
+        tasks = _tasks(subject, runs, samples, task, progress)
+    failures = _failures(subject, found, verdicts, tasks)
+    return ValidationReport(
+        engine=subject.engine,
+        passed=not failures,
+        failures=failures,
+        provenance=subject.exported.provenance,
+        policy=subject.plan.policy,
+        layers=found,
+        outputs=verdicts,
+        tasks=tasks,
+        canonical=canonical,
+        samples=samples.validation.samples,
+        not_run=not_run,
+        environment=_environment() | environment,
+    )
+
+
+def _emulations(subject: Subject) -> dict[str, ir.Model]:
+    """The mixed graph emulated, twice where TensorRT may choose an accumulator."""
+    mixed = io.load(subject.mixed.path)
+    variants = {"emulated": emulate(mixed)}
+    if any(sums_in_blocks(node) and node.outputs[0].dtype in LOW for node in mixed.graph):
+        variants[f"emulated, accumulating in {subject.plan.low}"] = emulate(mixed, accumulate=Format(subject.plan.low))
+    return variants
+
+
+def _layers(
+    subject: Subject,
+    emulations: Mapping[str, ir.Model],
+    samples: Samples,
+    tolerances: ToleranceSpec,
+    progress: Progress,
+) -> tuple[Layer, ...]:
+    reference, mixed = io.load(subject.reference.path), io.load(subject.mixed.path)
+    fates = {fate.tensor: fate for fate in subject.mixed.fates}
+    found: tuple[Layer, ...] = ()
+    for candidate in emulations.values():
+        compared, gaps = compare(
+            reference, candidate, fates.values(), samples.validation.batches, subject.inputs, progress
+        )
+        these = layers(reference, mixed, fates, compared, gaps, tolerances.layer_slack_db)
+        found = tuple(worse(one, other) for one, other in zip(found, these, strict=True)) if found else these
+    return found
+
+
+def _engine(subject: Subject, stack: ExitStack) -> tuple[dict[str, Run], tuple[str, ...], dict[str, str]]:
+    """The plan for the GPU at hand, ready to run; or why there is none."""
+    devices = device.probe()
+    if not devices.gpus:
+        return {}, (f"engine: {devices.reason}",), {}
+    gpu = devices.gpus[0]
+    plan = next((plan for plan in subject.plans.plans if gpu.capability in plan.targets), None)
+    if plan is None:
+        built = ", ".join(target for plan in subject.plans.plans for target in plan.targets)
+        return {}, (f"engine: this GPU has compute capability {gpu.capability}, plans were built for {built}",), {}
+    return {Origin.ENGINE.value: stack.enter_context(_loaded(plan))}, (), {"gpu": gpu.name}
+
+
+def _loaded(plan: EnginePlan) -> Engine:
+    return Engine(plan.path, sha256=plan.digest, flavour=Flavour(plan.flavour))
+
+
+def _outputs(
+    subject: Subject, runs: Mapping[str, Run], samples: Samples, tolerances: ToleranceSpec, progress: Progress
+) -> tuple[tuple[OutputVerdict, ...], dict[str, ErrorStats]]:
+    candidates: dict[str, Run] = {CANONICAL: Session(subject.reference.path), **runs}
+    judged = outputs.judge(
+        subject.exported,
+        Session(subject.exported.path),
+        candidates,
+        samples.validation.batches,
+        subject.inputs,
+        tolerances,
+        progress,
+    )
+    canonical = {name: item.difference.stats() for name, item in judged.pop(CANONICAL).items()}
+    worst: dict[tuple[Origin, str], OutputVerdict] = {}
+    for run, items in judged.items():
+        for name, item in items.items():
+            verdict = outputs.verdict(name, _origin(run), item, tolerances)
+            key = (verdict.origin, name)
+            worst[key] = _worse_output(worst[key], verdict) if key in worst else verdict
+    return tuple(worst.values()), canonical
+
+
+def _worse_output(one: OutputVerdict, other: OutputVerdict) -> OutputVerdict:
+    if one.passed != other.passed:
+        return one if other.passed else other
+    return other if not other.stats.sqnr_db >= one.stats.sqnr_db else one
+
+
+def _tasks(
+    subject: Subject, runs: Mapping[str, Run], samples: Samples, task: TaskSpec | None, progress: Progress
+) -> tuple[TaskVerdict, ...]:
+    if task is None or samples.task is None:
+        return ()
+    names = [info.name for info in subject.exported.inputs]
+    everything: dict[str, Run] = {"exported": Session(subject.exported.path), **runs}
+    values = outputs.measure(task, samples.task.batches, names, everything, progress)
+    reference = values.pop("exported")
+    worst: dict[Origin, TaskVerdict] = {}
+    for run, value in values.items():
+        verdict = outputs.task_verdict(task, _origin(run), reference, value, samples.task.samples)
+        known = worst.get(verdict.origin)
+        if known is None or (known.passed and not verdict.passed):
+            worst[verdict.origin] = verdict
+    return tuple(worst.values())
+
+
+def _origin(run: str) -> Origin:
+    return Origin.ENGINE if run == Origin.ENGINE else Origin.EMULATED
+
+
+def _failures(
+    subject: Subject,
+    found: tuple[Layer, ...],
+    verdicts: tuple[OutputVerdict, ...],
+    tasks: tuple[TaskVerdict, ...],
+) -> tuple[str, ...]:
+    bad = [layer for layer in found if layer.bad]
+    failures = [f"layer {layer.tensor} ({_place(layer)}): {layer.reason}" for layer in bad[:LISTED]]
+    if len(bad) > LISTED:
+        failures.append(f"{len(bad) - LISTED} more layers are bad")
+    if not any(layer.stats is not None for layer in found):
+        failures.append("no layer was compared")
+    failures += [f"output {item.name} ({item.origin}): {item.reason}" for item in verdicts if not item.passed]
+    if not verdicts:
+        failures.append("no output was compared")
+    failures += [f"task {item.metric} ({item.origin}): {item.reason}" for item in tasks if not item.passed]
+    for plan in subject.plans.plans:
+        failures += [
+            f"plan for {', '.join(plan.targets)}: {check.name}: {check.summary}"
+            for check in plan.checks
+            if not check.passed
+        ]
+    return tuple(failures)
+
+
+def _place(layer: Layer) -> str:
+    return f"{layer.op} in {layer.module}" if layer.module else layer.op
+
+
+def _environment() -> dict[str, str]:
+    tools = ("onnxruntime-gpu", "polygraphy", "numpy", "onnx-ir")
+    return {tool: importlib.metadata.version(tool) for tool in tools} | {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+    }
