@@ -14,13 +14,23 @@ from pipeline.models.shapes import Array, Case
 Run = Callable[[Mapping[str, Array]], Sequence[Array]]
 """Graph inputs by name to graph outputs in order."""
 
+HALF_RTOL = 2.0**-8
+"""Relative difference that a half-precision model's outputs may have from the same model in fp32."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tolerance:
-    """What outputs may differ by: |candidate - source| <= atol + rtol * |source|."""
+    """What outputs may differ by: |candidate - source| <= atol + rtol * |source|.
+
+    Attributes:
+        atol: Absolute part.
+        rtol: Relative part.
+        rounded: Whether the source computes in half precision: where it overflows, it says nothing of the fp32 graph.
+    """
 
     atol: float
     rtol: float = 0.0
+    rounded: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +95,10 @@ def _compared(name: str, left: Array, right: Array, tolerance: Tolerance, *, nan
     if left.dtype.kind != "f":
         same = bool(np.array_equal(left, right))
         return Difference(max_abs=0.0 if same else nothing, problem=None if same else f"{name} differs")
-    if not nan_allowed and np.isnan(left).any():
+    if tolerance.rounded:
+        finite = np.isfinite(left)
+        left, right = left[finite], right[finite]
+    elif not nan_allowed and np.isnan(left).any():
         return Difference(max_abs=nothing, problem=f"{name} is NaN in the source model itself")
     return _distance(name, left.astype(np.float64), right.astype(np.float64), tolerance)
 

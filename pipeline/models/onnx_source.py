@@ -22,9 +22,6 @@ QUANTISED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "Mat
 LEAST_OPSET = 7
 """Oldest opset that ONNX's version converter reads."""
 
-ROUNDED_RTOL = 2.0**-8
-"""Relative difference that a half-precision model's own outputs may have from the same model in fp32."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrived:

@@ -13,7 +13,10 @@ LOGGERS = ("torch", "torch.onnx", "torch.export", "transformers", "onnxscript", 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silence these libraries' log messages, progress bars (GGUF's own heeds no switch) and warnings; errors still raise."""
+    """Silence these libraries' log messages, progress bars and warnings; errors still raise.
+
+    The progress bar of GGUF files heeds no switch, hence the redirection.
+    """
     from transformers.utils import logging as transformers_logging
 
     bars = transformers_logging.is_progress_bar_enabled()

@@ -28,13 +28,11 @@ class _Exported:
     Attributes:
         model: The graph.
         source: Runs what it was made from.
-        rtol: Relative tolerance on top of the spec's absolute one.
         given: Formats that it arrived with.
     """
 
     model: ir.Model
     source: Run
-    rtol: float = 0.0
     given: dict[str, Format] = field(default_factory=dict)
 
 
@@ -90,8 +88,7 @@ def export(
     """
     from pipeline.backends.onnxruntime import Session
     from pipeline.graph import io, typed
-    from pipeline.models import shapes
-    from pipeline.models.agreement import Tolerance
+    from pipeline.models import agreement, shapes
 
     sample = _first_batch(samples, inputs)
     job = _Job(model=model, inputs=inputs, axes=axes, weights=weights, engine=engine, sample=sample)
@@ -106,7 +103,9 @@ def export(
         return list(session(feeds).values())
 
     progress.note("comparing the ONNX model with its source at several shapes")
-    tolerance = Tolerance(atol=tolerances.export_atol, rtol=exported.rtol)
+    rounded = bool(exported.given)
+    rtol = agreement.HALF_RTOL if rounded else 0.0
+    tolerance = agreement.Tolerance(atol=tolerances.export_atol, rtol=rtol, rounded=rounded)
     cases = list(shapes.cases(inputs, axes, sample))
     check = _agreed(job, exported.source, candidate, cases, session.outputs, tolerance)
     saved = io.load(path)
@@ -186,8 +185,7 @@ def _taken(job: _Job) -> _Exported:
         results = original({name: array.astype(arrived.dtypes[name]) for name, array in feeds.items()})
         return [_widened(results[name]) for name in kept]
 
-    rtol = onnx_source.ROUNDED_RTOL if arrived.given else 0.0
-    return _Exported(model=arrived.model, source=source, rtol=rtol, given=arrived.given)
+    return _Exported(model=arrived.model, source=source, given=arrived.given)
 
 
 def _widened(array: Array) -> Array:

@@ -74,3 +74,11 @@ def test_no_case_is_no_check():
     with pytest.raises(ExportError) as caught:
         check(gives([1.0]), gives([1.0]), [], ["y"], TOLERANCE)
     assert str(caught.value) == "no shape was checked\n  hint: give at least one sample"
+
+
+def test_where_a_half_precision_source_overflows_it_says_nothing():
+    rounded = Tolerance(atol=1e-3, rtol=2.0**-8, rounded=True)
+    found = difference(gives([np.inf, 100.0]), gives([70000.0, 100.2]), case(), ["y"], rounded)
+    assert found.problem is None
+    found = difference(gives([100.0, np.nan]), gives([np.nan, 1.0]), case(), ["y"], rounded)
+    assert found.problem == "y has other NaN or infinities in 1 elements"

@@ -5,8 +5,10 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from pipeline.backends.onnxruntime import Session
 from pipeline.core.artifacts import Provenance, Samples, SampleSet, SourceTree, Weights
-from pipeline.core.errors import ExportError
+from pipeline.core.errors import ExportError, GraphError
+from pipeline.core.formats import Format
 from pipeline.core.progress import Silent
 from pipeline.core.spec import AxisRange, InputSpec, ModelSpec, Source, ToleranceSpec, WeightsSource
 from pipeline.graph import modules
@@ -194,3 +196,42 @@ def test_seeded_bert_agrees_with_torch_at_every_shape_and_kind_of_padding(engine
     assert found.provenance == weights.provenance
     assert "over 5 shapes" in found.checks[0].summary
     assert "padding (full, right, left, none)" in found.checks[0].summary
+
+
+OVERFLOWS = """
+<ir_version: 10, opset_import: ["" : 17]>
+overflows (float16[batch, sequence, 4] x, float16[batch, sequence] mask) => (float16[batch, sequence, 4] y) {
+    [big] b = Constant <value = float16 {31571}> ()
+    [half] h = Constant <value = float16 {14336}> ()
+    [ones] axis = Constant <value_ints = [-1]> ()
+    [twice] t = Add(b, b)
+    [scaled] s = Mul(t, h)
+    [wide] w = Unsqueeze(mask, axis)
+    [masked] m = Mul(x, w)
+    [out] y = Add(m, s)
+}
+"""
+
+
+def by_file(folder, text):
+    ir.save(ir.from_onnx_text(text), folder / "model.onnx")
+    found = given(folder)
+    weights = Weights(folder=folder, checkpoint=folder / "model.onnx", provenance=found.provenance)
+    return ModelSpec(source=Source.ONNX, weights=WeightsSource(licence="MIT")), weights
+
+
+def test_a_half_precision_file_becomes_its_fp32_reference(engine, samples, tmp_path):
+    model, weights = by_file(tmp_path, OVERFLOWS)
+    found = run(engine, samples, tmp_path, model, weights)
+    assert {item.dtype for item in (*found.inputs, *found.outputs)} == {"float32"}
+    assert found.given["twice"] is Format.FP16
+    assert found.opset == 20
+    feeds = {"x": np.zeros((1, 1, 4), np.float32), "mask": np.ones((1, 1), np.float32)}
+    assert Session(found.path)(feeds)["y"].tolist() == [[[60000.0] * 4]]
+
+
+def test_a_damaged_file_is_told_as_such(engine, samples, tmp_path):
+    model, weights = by_file(tmp_path, OVERFLOWS)
+    weights.checkpoint.write_bytes(b"not ONNX")
+    with pytest.raises(GraphError, match="not a readable ONNX model"):
+        run(engine, samples, tmp_path, model, weights)
