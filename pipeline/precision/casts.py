@@ -153,7 +153,7 @@ class _Typing:
             value.name = f"{name}::raw"
             final = self._cast(value, result, named)
             if result is Format.FP32:
-                self.copies[final, computed] = value
+                self.copies |= {(final, computed): value, (value, Format.FP32): final}
         elif named != name:
             value.name = named
         if is_output:

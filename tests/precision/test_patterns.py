@@ -44,5 +44,6 @@ def test_case_counts(nodes):
     assert str(caught.value) == (
         "engine.toml: precision.fp32[0]: no node or module matches 'Encoder.layer.0'\n"
         "  hint: nearest modules of this model are encoder.layer.0, encoder.layer.10, encoder.layer, "
-        "encoder.layer.0.output, encoder.layer.0.attention, encoder.layer.0.output.dense; `trt-pipeline inspect` lists all"
+        "encoder.layer.0.output, encoder.layer.0.attention, encoder.layer.0.output.dense; "
+        "`trt-pipeline inspect` lists all"
     )
