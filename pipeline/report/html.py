@@ -41,6 +41,25 @@ class Rule:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelGroup:
+    """Kernels of one name.
+
+    Attributes:
+        name: Their name.
+        kind: Their kind in the plan's text.
+        types: Types of operands and results as written.
+        count: How many.
+        nodes: ONNX nodes in all of them together.
+    """
+
+    name: str
+    kind: str
+    types: str
+    count: int
+    nodes: int
+
+
 def render(report: ValidationReport, plan: PrecisionPlan, plans: EnginePlans) -> str:
     """The page. Everything that comes from a model (names, reasons) is escaped."""
     return (
@@ -115,13 +134,22 @@ def _rules(plan: PrecisionPlan) -> list[Rule]:
     return sorted(rules, key=lambda rule: (rule.result == "integer", rule.result == plan.low, -rule.nodes))
 
 
-def _kernels(plan: EnginePlan) -> list[tuple[str, str, int, int]]:
-    """Name, kind, count and nodes of a plan's kernels, the most nodes first."""
-    groups: dict[tuple[str, str], list[Kernel]] = {}
+def _kernels(plan: EnginePlan) -> list[KernelGroup]:
+    """A plan's kernels by name, the most nodes first."""
+    groups: dict[tuple[str, str, str], list[Kernel]] = {}
     for kernel in plan.text.kernels if plan.text is not None else ():
-        groups.setdefault((kernel.name or "–", kernel.kind), []).append(kernel)
-    rows = [(name, kind, len(items), sum(len(item.nodes) for item in items)) for (name, kind), items in groups.items()]
-    return sorted(rows, key=lambda row: (-row[3], row[0]))
+        groups.setdefault((kernel.name or "–", kernel.kind, _types(kernel)), []).append(kernel)
+    rows = [
+        KernelGroup(name=name, kind=kind, types=types, count=len(items), nodes=sum(len(item.nodes) for item in items))
+        for (name, kind, types), items in groups.items()
+    ]
+    return sorted(rows, key=lambda row: (-row.nodes, row.name))
+
+
+def _types(kernel: Kernel) -> str:
+    if not (kernel.operands or kernel.results):
+        return "not observable"
+    return f"{', '.join(kernel.operands)} → {', '.join(kernel.results)}"
 
 
 def _fused(plan: EnginePlan) -> list[Kernel]:
