@@ -25,8 +25,12 @@ DEPTH = 64
 
 def may_be_minus_infinity(value: ir.Value) -> bool:
     """Whether an element of `value` can be -Inf; graph inputs can hold anything."""
-    low, _ = _bounds(value, DEPTH)
-    return not low >= LOWEST
+    return not lower_bound(value) >= LOWEST
+
+
+def lower_bound(value: ir.Value) -> float:
+    """A number that no element of `value` is below; it may be lower than any fp32 number."""
+    return _bounds(value, DEPTH)[0]
 
 
 def _bounds(value: ir.Value, depth: int) -> Interval:

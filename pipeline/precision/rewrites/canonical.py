@@ -11,6 +11,7 @@ from pipeline.graph import correspondence
 from pipeline.precision.rewrites.attention import scale_after_scores, transpose_key_once
 from pipeline.precision.rewrites.constants import lift
 from pipeline.precision.rewrites.dead import remove_dead_code
+from pipeline.precision.rewrites.filled_masks import add_filled_masks
 from pipeline.precision.rewrites.fold import fold_constants
 from pipeline.precision.rewrites.layer_norm import restore_layer_norms
 from pipeline.precision.rewrites.noops import remove_noops
@@ -26,6 +27,7 @@ REWRITES: tuple[Rewrite, ...] = (
     fold_constants,
     remove_noops,
     remove_dead_code,
+    add_filled_masks,
     move_guards,
     transpose_key_once,
     scale_after_scores,

@@ -9,8 +9,6 @@ reference means what it says.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import onnx_ir as ir
 
@@ -29,7 +27,7 @@ def restore_empty_rows(model: ir.Model) -> tuple[Fate, ...]:
     """Give rows without a valid key the zeros of PyTorch's `scaled_dot_product_attention`, in place.
 
     Eager attention, whose rows without a valid key are what its mask makes of them, is left alone: SDPA is known by how
-    it is exported, with Q and K scaled by the same number and K turned between two Reshapes.
+    it is exported, with K turned between two Reshapes.
 
     Args:
         model: As torch exported it, before any other rewrite.
@@ -48,10 +46,11 @@ def restore_empty_rows(model: ir.Model) -> tuple[Fate, ...]:
 
 
 def _is_sdpa(core: Core) -> bool:
-    query, key = (factored(value) for value in core.scores.inputs)
-    if query is None or key is None or not math.isclose(query[2], key[2]):
-        return False
-    return round_trip(key[1].producer()) is not None
+    """Whether K reaches the scores as torch's translation of SDPA writes it, and no eager attention does."""
+    key = core.scores.inputs[1]
+    scaled = factored(key)
+    turned = key if scaled is None else scaled[1]
+    return turned is not None and round_trip(turned.producer()) is not None
 
 
 def _restore_infinity(editor: Editor, masked: Masked, restored: dict[ir.Value, ir.Value]) -> None:

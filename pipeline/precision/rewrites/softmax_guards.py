@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from pipeline.core.artifacts import Fate
 from pipeline.precision.attention import Core, cores
-from pipeline.precision.rewrites.bounds import LOWEST, may_be_minus_infinity
+from pipeline.precision.rewrites.bounds import LOWEST, lower_bound, may_be_minus_infinity
 from pipeline.precision.rewrites.edits import Editor, named, producer, scalar, sole_reader
 
 FINITE = "masked scores are finite; equal in every row that has a valid key"
@@ -80,7 +80,7 @@ def _move(editor: Editor, masks: _FiniteMasks, core: Core, guard: ir.Node) -> No
     added = additive_masks(core)
     if added is None or sole_reader(guard.outputs[0]) is None:
         return
-    infinite = [masked for masked in added if may_be_minus_infinity(masked.mask)]
+    infinite = _infinite_together(added)
     probabilities = core.softmax.outputs[0]
     guard.outputs[0].replace_all_uses_with(probabilities)
     editor.sweep(guard, MOVED if infinite else NEVER)
@@ -88,15 +88,22 @@ def _move(editor: Editor, masks: _FiniteMasks, core: Core, guard: ir.Node) -> No
         editor.renamed(named(guard.outputs[0]), named(probabilities), NEVER)
         return
     editor.renamed(named(guard.outputs[0]), named(probabilities), MOVED)
-    _zero_empty_rows(
-        editor, core.values, masks.any_valid([masked.mask for masked in infinite], beside=infinite[0].node)
-    )
+    valid = masks.any_valid([masked.mask for masked in added], beside=added[-1].node)
+    _zero_empty_rows(editor, core.values, valid)
     for masked in infinite:
         old = masked.mask
-        masked.node.replace_input_with(masked.position, masks.finite(old, share=len(infinite), beside=masked.node))
+        masked.node.replace_input_with(masked.position, masks.finite(old, share=len(added), beside=masked.node))
         editor.tell(masked.node.outputs[0], named(masked.node.outputs[0]), FINITE)
         editor.sweep(old.producer(), f"{FINITE}: its place is taken by {named(masked.mask)}")
     editor.tell(probabilities, named(probabilities), FINITE)
+
+
+def _infinite_together(added: list[Masked]) -> list[Masked]:
+    """The masks that must be kept above their share of the lowest number so that their sum stays finite."""
+    lows = [lower_bound(masked.mask) for masked in added]
+    if sum(lows) >= LOWEST:
+        return []
+    return [masked for masked, low in zip(added, lows, strict=True) if not low >= LOWEST / len(added)]
 
 
 def _zero_empty_rows(editor: Editor, mixed: ir.Node, valid: ir.Value) -> None:

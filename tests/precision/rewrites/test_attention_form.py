@@ -6,6 +6,7 @@ from pipeline.graph.infer import infer
 from pipeline.precision.rewrites.attention import scale_after_scores, transpose_key_once
 from pipeline.precision.rewrites.canonical import canonicalise
 from pipeline.precision.rewrites.empty_rows import restore_empty_rows
+from pipeline.precision.rewrites.filled_masks import add_filled_masks
 from pipeline.precision.rewrites.softmax_guards import move_guards
 
 RNG = np.random.default_rng(0)
@@ -46,6 +47,11 @@ def typed(rewrite):
         return rewrite(model)
 
     return typed_rewrite
+
+
+def add_and_move(model):
+    names = correspondence.tensor_names(model)
+    return correspondence.compose(names, add_filled_masks(model), move_guards(model))
 
 
 def test_the_round_trip_of_the_key_is_one_transpose(rewritten):
@@ -105,6 +111,8 @@ MASKS = {
         ", bool[batch, 1, 1, sequence] mask",
     ),
     "additive": ("c = Add (a, mask) ", ", float[batch, 1, 1, sequence] mask"),
+    "filled": ("c = Where (mask, a, low) ", ", bool[batch, 1, 1, sequence] mask"),
+    "filled, inverted": ("n = Not (mask) c = Where (n, low, a) ", ", bool[batch, 1, 1, sequence] mask"),
     "on the left": ("m = Where (mask, zero, low) c = Add (m, a) ", ", bool[batch, 1, 1, sequence] mask"),
     "twice": (
         "m = Where (mask, zero, low) c1 = Add (a, m) c = Add (c1, m) ",
@@ -130,7 +138,7 @@ def infinite_low(model):
 def test_a_guard_that_can_fire_moves_behind_the_values(rewritten, mask, opset):
     body, inputs = MASKS[mask]
     graph = rewritten(
-        text(TURN + "a = MatMul (q, kt) " + body + GUARD, inputs, ", float low = {-inf}", opset), typed(move_guards)
+        text(TURN + "a = MatMul (q, kt) " + body + GUARD, inputs, ", float low = {-inf}", opset), typed(add_and_move)
     )
     assert np.isneginf(graph.before.graph.initializers["low"].const_value.numpy())
     assert "IsNaN" not in graph.ops
@@ -140,6 +148,25 @@ def test_a_guard_that_can_fire_moves_behind_the_values(rewritten, mask, opset):
     for expected, found in graph.results(**QKV, mask=mask_values):
         np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
         assert np.all(found[1] == 0)
+    graph.require_accounted()
+
+
+def test_finite_masks_that_add_up_to_infinity_are_guarded_too(rewritten):
+    body = """
+        m = Where (mask, zero, lowest) n = Where (other, zero, lowest)
+        a = MatMul (q, kt) c1 = Add (a, m) c = Add (c1, n)
+    """
+    inputs = ", bool[batch, 1, 1, sequence] mask, bool[1, 1, sequence, sequence] other"
+    graph = rewritten(text(TURN + body + GUARD, inputs), typed(move_guards))
+    causal = np.tril(np.ones((1, 1, 5, 5), np.bool_))
+    for mask in (valid_keys(), valid_keys()[..., ::-1].copy()):
+        for expected, found in graph.results(**QKV, mask=mask, other=causal):
+            assert np.isfinite(expected).all()
+            np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
+    nobody = np.zeros((2, 1, 1, 5), np.bool_)
+    for expected, found in graph.results(**QKV, mask=nobody, other=np.zeros((1, 1, 5, 5), np.bool_)):
+        np.testing.assert_array_equal(found, expected)
+        assert np.all(found == 0)
     graph.require_accounted()
 
 
@@ -161,6 +188,12 @@ def test_infinite_masks_without_a_guard_keep_their_nan(rewritten):
     ((expected, found),) = graph.results(**QKV, mask=valid_keys())
     assert np.isnan(expected[1]).all()
     np.testing.assert_array_equal(found, expected)
+
+
+def test_filled_masks_without_a_guard_stay(rewritten):
+    body = TURN + "a = MatMul (q, kt) c = Where (mask, a, lowest) p = Softmax (c) y = MatMul (p, v)"
+    graph = rewritten(text(body, ", bool[batch, 1, 1, sequence] mask"), typed(add_filled_masks))
+    assert graph.fates == ()
 
 
 def test_attentions_share_the_finite_mask_and_what_it_says_of_rows(rewritten):
