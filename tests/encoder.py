@@ -147,3 +147,7 @@ def _weights(low: type[np.floating]) -> dict[str, np.ndarray]:
 
 def random(shape: tuple[int, ...]) -> np.ndarray:
     return np.random.default_rng(0).normal(0, 0.1, shape).astype(np.float32)
+
+
+def sizes(*values: int) -> np.ndarray:
+    return np.array(values, np.int64)

@@ -103,6 +103,12 @@ def test_a_mixed_type_graph_is_refused_with_tensorrts_words(tmp_path):
     assert not (tmp_path / "a.plan").exists()
 
 
+def test_inputs_that_the_spec_does_not_have_are_named(tmp_path):
+    asked = request(tmp_path, profiles={"x": ((1, 8, 64), (2, 16, 64), (4, 32, 64)), "ids": ((1,), (1,), (1,))})
+    answer = process.build(asked, tmp_path / "log", Silent())
+    assert answer.errors == ("the graph's inputs are ['mask', 'x'], and the spec has ['ids', 'x']",)
+
+
 def test_a_crash_of_tensorrt_is_an_error_of_the_build_and_not_of_the_run(tmp_path, monkeypatch):
     crash = tmp_path / "sitecustomize.py"
     crash.write_text(

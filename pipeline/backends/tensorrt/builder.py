@@ -31,7 +31,7 @@ def build(request: BuildRequest, log: logger.BuildLog, listener: progress.Listen
     try:
         parsed = network.parse(trt, request.onnx)
         layers = network.read_back(parsed[1])
-        _require_no_shape_inputs(parsed[1])
+        _require_profiled_inputs(parsed[1], request)
         config = _config(trt, request, listener, parsed)
         flags = _flags(trt, config)
         _write(request, parsed, config)
@@ -115,10 +115,14 @@ def _require_targets(trt: ModuleType, config: Any, targets: tuple[str, ...]) -> 
             raise _Refused(f"TensorRT-RTX {trt.__version__} does not accept compute capability {target}")
 
 
-def _require_no_shape_inputs(parsed: Any) -> None:
-    names = network.shape_inputs(parsed)
-    if names:
-        raise _Refused(f"the values of graph inputs {list(names)} decide shapes; a profile needs their ranges")
+def _require_profiled_inputs(parsed: Any, request: BuildRequest) -> None:
+    """A profile has to have every input's shape; Polygraphy would make up those that are missing."""
+    names = network.input_names(parsed)
+    if sorted(names) != sorted(request.profiles):
+        raise _Refused(f"the graph's inputs are {sorted(names)}, and the spec has {sorted(request.profiles)}")
+    shaping = network.shape_inputs(parsed)
+    if shaping:
+        raise _Refused(f"the values of graph inputs {list(shaping)} decide shapes; a profile cannot give their ranges")
 
 
 def _flags(trt: ModuleType, config: Any) -> tuple[str, ...]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import dataclass
 
 from pipeline.backends.tensorrt import device, flavour
 from pipeline.backends.tensorrt.device import Devices
 from pipeline.backends.tensorrt.flavour import Flavour
+
+_TIMEOUT_S = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,13 +31,16 @@ class Finding:
 
 
 def examine() -> tuple[Finding, ...]:
-    """Look for a GPU and both flavours of TensorRT, and say what follows. Takes under a second; loads no library."""
+    """Look for a GPU and both flavours of TensorRT, and say what follows. Loads them in processes of their own."""
     devices = device.probe()
-    rtx, tensorrt = flavour.version(Flavour.RTX), flavour.version(Flavour.TENSORRT)
+    rtx_library = _library("TensorRT-RTX", Flavour.RTX)
+    library = _library("TensorRT", Flavour.TENSORRT)
+    rtx = rtx_library.detail if rtx_library.available else None
+    tensorrt = library.detail if library.available else None
     return (
         _gpu(devices),
-        _library("TensorRT-RTX", Flavour.RTX, rtx),
-        _library("TensorRT", Flavour.TENSORRT, tensorrt),
+        rtx_library,
+        library,
         _named_targets(rtx),
         _gpu_target(devices, tensorrt),
         _engines(devices, rtx, tensorrt),
@@ -50,10 +57,20 @@ def _gpu(devices: Devices) -> Finding:
     return Finding(subject="GPU", available=True, detail=f"{listed}; driver supports CUDA {devices.cuda}")
 
 
-def _library(subject: str, kind: Flavour, version: str | None) -> Finding:
-    if version is None:
+def _library(subject: str, kind: Flavour) -> Finding:
+    if flavour.version(kind) is None:
         return Finding(subject=subject, available=False, detail="not installed", remedy=flavour.HINTS[kind])
-    return Finding(subject=subject, available=True, detail=version)
+    command = [sys.executable, "-c", f"import {kind.module} as trt; print(trt.__version__)"]
+    try:
+        loaded = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired:
+        detail = f"installed, but did not load within {_TIMEOUT_S} s"
+        return Finding(subject=subject, available=False, detail=detail, remedy=flavour.HINTS[kind])
+    if loaded.returncode != 0:
+        last = (loaded.stderr.strip().splitlines() or [f"exit status {loaded.returncode}"])[-1]
+        detail = f"installed, but does not load: {last}"
+        return Finding(subject=subject, available=False, detail=detail, remedy=flavour.HINTS[kind])
+    return Finding(subject=subject, available=True, detail=loaded.stdout.strip())
 
 
 def _named_targets(rtx: str | None) -> Finding:

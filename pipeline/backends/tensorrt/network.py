@@ -36,6 +36,11 @@ def read_back(network: Any) -> tuple[NetworkLayer, ...]:
     return tuple(_layer(network.get_layer(index)) for index in range(network.num_layers))
 
 
+def input_names(network: Any) -> tuple[str, ...]:
+    """Names of graph inputs, in order."""
+    return tuple(network.get_input(index).name for index in range(network.num_inputs))
+
+
 def shape_inputs(network: Any) -> tuple[str, ...]:
     """Names of graph inputs whose values decide shapes."""
     inputs = (network.get_input(index) for index in range(network.num_inputs))
