@@ -13,6 +13,7 @@ from pipeline.precision.rewrites.constants import lift
 from pipeline.precision.rewrites.dead import remove_dead_code
 from pipeline.precision.rewrites.filled_masks import add_filled_masks
 from pipeline.precision.rewrites.fold import fold_constants
+from pipeline.precision.rewrites.gemm_bias import split_gemm_bias
 from pipeline.precision.rewrites.layer_norm import restore_layer_norms
 from pipeline.precision.rewrites.noops import remove_noops
 from pipeline.precision.rewrites.softmax_guards import move_guards
@@ -32,6 +33,7 @@ REWRITES: tuple[Rewrite, ...] = (
     transpose_key_once,
     scale_after_scores,
     merge_transposes,
+    split_gemm_bias,
     restore_layer_norms,
     fold_constants,
     remove_dead_code,
