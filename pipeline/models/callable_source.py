@@ -20,12 +20,18 @@ Load = Callable[[Path], tuple[torch.nn.Module, dict[str, torch.Tensor]]]
 
 @contextmanager
 def importable(folder: Path) -> Iterator[None]:
-    """Have the packages in `folder` importable, before those that are installed."""
+    """Have the packages in `folder` importable, before those that are installed, and leave no bytecode there.
+
+    The folder is an entry of the store, which a file that is added would damage.
+    """
+    wrote = sys.dont_write_bytecode
+    sys.dont_write_bytecode = True
     sys.path.insert(0, str(folder))
     try:
         yield
     finally:
         sys.path.remove(str(folder))
+        sys.dont_write_bytecode = wrote
 
 
 def load(reference: str, engine: Path, weights: Path) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:

@@ -41,6 +41,13 @@ def folders(tmp_path):
     sys.modules.pop("shipped_package", None)
 
 
+def test_importing_leaves_the_weights_folder_as_it_was(folders, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    callable_source.load("model.py:load", *folders)
+    assert [path.name for path in (folders[1] / "shipped_package").iterdir()] == ["__init__.py"]
+    assert not sys.dont_write_bytecode
+
+
 def test_the_function_may_import_what_lies_among_the_weights(folders):
     before = list(sys.path)
     module, example = callable_source.load("model.py:load", *folders)
