@@ -1,0 +1,116 @@
+"""Run every claim of the project on every engine: `python -m tests.acceptance [PART …]`. Prints claim, figure, verdict."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from pipeline import flow
+from pipeline.core.artifacts import EnginePlans, ValidationReport
+from pipeline.core.progress import Silent
+
+ROOT = Path(__file__).parents[1]
+ATTENTIONS = {"minilm": 6, "mpnet-base": 12, "bert-base": 12, "smollm2": 30}
+BREAKS_IN_FP16 = ("smollm2", "nanoguard")
+SEEDED = ("bert-base",)
+FASTER, SMALLER = 5.0, 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One claim and what was found."""
+
+    claim: str
+    figure: str
+    holds: bool
+
+
+@cache
+def run(name: str, policy: str | None = None) -> flow.Results:
+    """The whole line for one engine."""
+    print(f"  {name}{f' --policy {policy}' if policy else ''} …", file=sys.stderr, flush=True)
+    options = flow.Options(weights="auto", policy=policy)
+    return flow.run(name, root=ROOT, options=options, progress=Silent())
+
+
+def fused_attentions() -> Iterator[Row]:
+    """Every attention of the mixed plan is one fused kernel."""
+    for name, expected in ATTENTIONS.items():
+        plans: EnginePlans = run(name).artifact("build")
+        fused = [plan.text.fused_attentions if plan.text else 0 for plan in plans.plans]
+        yield Row(
+            claim=f"{name}: {expected} attentions fused", figure=f"{fused} of {expected}", holds=set(fused) == {expected}
+        )
+
+
+def default_policy_passes() -> Iterator[Row]:
+    """Every committed engine passes under its own policy, and is shipped where its weights are real."""
+    for name in flow.engines(ROOT):
+        results = run(name)
+        report: ValidationReport = results.artifact("validate")
+        shipped = results.shippable or (results.seeded and name in SEEDED)
+        yield Row(claim=f"{name} passes", figure=_figures(report), holds=report.passed and shipped)
+
+
+def all_fp16_fails() -> Iterator[Row]:
+    """What breaks in fp16 is refused, and the first bad layer is named."""
+    for name in BREAKS_IN_FP16:
+        report: ValidationReport = run(name, "all-fp16").artifact("validate")
+        bad = next((layer for layer in report.layers if layer.bad), None)
+        named = "no bad layer" if bad is None else f"{bad.node} ({bad.op}, {bad.module}): {bad.reason}"
+        yield Row(claim=f"{name} --policy all-fp16 fails", figure=named, holds=not report.passed and bad is not None)
+
+
+def faster_than_autocast() -> Iterator[Row]:
+    """Deciding bert-base's precision costs a fraction of AutoCast's time and memory."""
+    from tests.benchmarks import decide
+
+    ours, theirs = decide.run().values()
+    speed, memory = theirs.seconds / ours.seconds, theirs.peak_gb / ours.peak_gb
+    yield Row(
+        claim=f"bert-base: at least {FASTER:g} times faster than AutoCast",
+        figure=f"{ours.seconds:.1f} s against {theirs.seconds:.1f} s: {speed:.1f} times",
+        holds=speed >= FASTER,
+    )
+    yield Row(
+        claim=f"bert-base: at most 1/{SMALLER:g} of AutoCast's memory",
+        figure=f"{ours.peak_gb:.2f} GB against {theirs.peak_gb:.2f} GB: 1/{memory:.1f}",
+        holds=memory >= SMALLER,
+    )
+
+
+def _figures(report: ValidationReport) -> str:
+    tasks = [f"{task.metric} {task.reference:.4g} -> {task.candidate:.4g}" for task in report.tasks]
+    worst = min((output.stats.sqnr_db for output in report.outputs), default=float("nan"))
+    compared = sum(layer.stats is not None for layer in report.layers)
+    return ", ".join([*tasks, f"outputs {worst:.1f} dB", f"{compared} of {len(report.layers)} layers compared"])
+
+
+PARTS: dict[str, Callable[[], Iterator[Row]]] = {
+    "fused": fused_attentions,
+    "default": default_policy_passes,
+    "all-fp16": all_fp16_fails,
+    "autocast": faster_than_autocast,
+}
+
+
+def main(names: list[str]) -> int:
+    """Print one row a claim; 1 if any does not hold."""
+    if strangers := [name for name in names if name not in PARTS]:
+        sys.exit(f"error: no part named {strangers[0]!r}; there are {', '.join(PARTS)}")
+    table = Table("claim", "figure", "verdict", title="acceptance", title_justify="left")
+    rows = [row for name in names or PARTS for row in PARTS[name]()]
+    for row in rows:
+        table.add_row(row.claim, row.figure, "[green]holds[/]" if row.holds else "[red]FAILS[/]")
+    Console().print(table)
+    return int(not all(row.holds for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
