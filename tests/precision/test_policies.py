@@ -178,3 +178,20 @@ def test_a_missing_policy_file_is_an_error():
 
 def test_rules_are_asked_in_their_order():
     assert policy_file.settings(PrecisionSpec(), Path("engines/tiny")).rules == tuple(RULES)
+
+
+POOLED = """
+g (float[1, 2, 4] x) => (float[1, 2, 4] y) <float[2, 2, 1] w = {1, 2, 3, 4}> {
+    [conv] h = Conv(x, w) [pool] p = MaxPool <kernel_shape = [1]> (h) [again] y = Conv(p, w)
+}
+"""
+
+
+def test_what_onnx_does_not_type_low_is_fp32_but_a_sum_may_round_its_operands(decided):
+    plan = decided(POOLED, spec=PrecisionSpec(low=BF16))
+    assert formats(plan) == {"conv": (BF16, FP32, BF16), "pool": (FP32, None, FP32), "again": (BF16, FP32, BF16)}
+    assert plan["pool"].reason == "ONNX opset 20 has no bf16 MaxPool"
+
+
+def test_at_a_newer_opset_it_is_low(decided):
+    assert formats(decided(POOLED, opset=22, spec=PrecisionSpec(low=BF16)))["pool"] == (BF16, None, BF16)

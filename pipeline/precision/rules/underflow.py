@@ -12,7 +12,6 @@ from pipeline.precision.extents import Extent
 from pipeline.precision.rules.claim import Claim
 from pipeline.precision.semantics import WEIGHTED, Movement
 
-
 MAGNIFIERS = frozenset({"Log", "Reciprocal", "Sqrt"})
 """Operators near whose zero a small operand makes a large difference."""
 
