@@ -12,7 +12,7 @@ LOWEST = -Format.FP32.limits.largest
 """The lowest finite number of fp32, which torch writes for "masked"."""
 
 READABLE = 1 << 24
-"""Constants of at most this many elements are searched for their extremes."""
+"""Constants of at most this many elements are searched for their extremes; larger ones may hold anything."""
 
 COMPUTED: Interval = (-1e30, 1e30)
 """What a layer computes: taken to be finite, as the reference is."""
@@ -30,10 +30,16 @@ def may_be_minus_infinity(value: ir.Value) -> bool:
 
 def lower_bound(value: ir.Value) -> float:
     """A number that no element of `value` is below; it may be lower than any fp32 number."""
-    return _bounds(value, DEPTH)[0]
+    return _bounds(value, DEPTH, {})[0]
 
 
-def _bounds(value: ir.Value, depth: int) -> Interval:
+def _bounds(value: ir.Value, depth: int, known: dict[ir.Value, Interval]) -> Interval:
+    if value not in known:
+        known[value] = _of_value(value, depth, known)
+    return known[value]
+
+
+def _of_value(value: ir.Value, depth: int, known: dict[ir.Value, Interval]) -> Interval:
     if value.dtype == ir.DataType.BOOL:
         return TRUTH
     if depth == 0 or value.is_graph_input():
@@ -44,7 +50,7 @@ def _bounds(value: ir.Value, depth: int) -> Interval:
     if node is None or not intervals.known(node.op_type):
         return COMPUTED
     operands = [operand for operand in _data(node) if operand is not None]
-    return intervals.result(node.op_type, [_bounds(operand, depth - 1) for operand in operands])
+    return intervals.result(node.op_type, [_bounds(operand, depth - 1, known) for operand in operands])
 
 
 def _data(node: ir.Node) -> tuple[ir.Value | None, ...]:
@@ -61,7 +67,9 @@ def _data(node: ir.Node) -> tuple[ir.Value | None, ...]:
 
 
 def _of_constant(tensor: ir.TensorProtocol) -> Interval:
-    if tensor.size == 0 or tensor.size > READABLE:
+    if tensor.size > READABLE:
+        return ANYTHING
+    if tensor.size == 0:
         return COMPUTED
     array = tensor.numpy()
     return float(array.min()), float(array.max())

@@ -96,9 +96,9 @@ def _is_small(value: ir.Value | None) -> bool:
 
 def _fits(node: ir.Node) -> bool:
     """Whether the result is known to be small before it is computed."""
-    shape = node.outputs[0].shape
-    if shape is not None and shape.is_static():
-        return int(np.prod(shape.numpy(), dtype=np.int64)) * 8 <= LIMIT * 8
+    value = node.outputs[0]
+    if value.shape is not None and value.shape.is_static() and value.dtype is not None:
+        return int(np.prod(value.shape.numpy(), dtype=np.int64)) * value.dtype.itemsize <= LIMIT
     return node.op_type not in {"ConstantOfShape", "Expand", "Range", "Tile"}
 
 
