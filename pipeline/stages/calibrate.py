@@ -12,7 +12,9 @@ from pipeline.core.stage import stage
 
 
 @stage(
-    version=1, rooms=("analysis/observe.py", "analysis/batches.py", "precision", "graph"), tools=("onnxruntime-gpu",)
+    version=1,
+    rooms=("analysis/observe.py", "analysis/batches.py", "backends/onnxruntime.py", "precision", "graph"),
+    tools=("onnxruntime-gpu",),
 )
 def calibrate(
     reference: OnnxModel, samples: Samples, low: Format, *, out: Path, progress: Progress

@@ -13,7 +13,16 @@ from pipeline.core.stage import stage
 
 @stage(
     version=1,
-    rooms=("analysis", "precision", "graph", "backends/onnxruntime.py", "backends/comparator.py", "data/meters.py"),
+    rooms=(
+        "analysis",
+        "precision",
+        "graph",
+        "backends/onnxruntime.py",
+        "backends/comparator.py",
+        "backends/tensorrt/engine.py",
+        "data/meters.py",
+        "data/metrics.py",
+    ),
     tools=("onnxruntime-gpu", "polygraphy", "onnx-ir", "numpy"),
 )
 def validate(
