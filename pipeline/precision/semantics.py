@@ -156,7 +156,7 @@ _SCATTERS = frozenset({"ScatterElements", "ScatterND"})
 
 _FP32_OPERANDS = {
     # ONNX types these apart from the data, so that they need not be rounded with it.
-    "BatchNormalization": (1, 2, 3, 4),  # scale, bias, mean, variance
+    "BatchNormalization": (3, 4),  # mean and variance; before opset 15 scale and bias have the type of the data
     "Resize": (2,),  # scales: tensor(float) only
     "Upsample": (1,),
 }
