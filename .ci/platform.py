@@ -5,6 +5,7 @@ import sys
 
 
 def main():
+    """Stop unless this machine can run what is installed."""
     found = f"{platform.system()} {platform.machine()}, {platform.python_implementation()} {platform.python_version()}"
     if platform.system() != "Linux" or platform.machine() != "x86_64":
         sys.exit(f"error: TensorRT-RTX and onnxruntime-gpu are installed for Linux x86-64 only; this is {found}")

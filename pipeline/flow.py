@@ -26,7 +26,6 @@ from pipeline.stages.fetch_files import fetch_files
 from pipeline.stages.mark import mark
 from pipeline.stages.probe import probe
 from pipeline.stages.render import render
-from pipeline.stages.render import render
 from pipeline.stages.sample import sample
 from pipeline.stages.seed import seed
 from pipeline.stages.ship import ship
@@ -154,6 +153,13 @@ def _with_options(spec: EngineSpec, options: Options) -> EngineSpec:
     except ValueError as error:
         raise SpecError(str(error), where="command line") from error
     return spec
+
+
+def _gpu() -> str:
+    """The GPUs of this machine in words, or ""."""
+    from pipeline.backends.tensorrt import device
+
+    return ", ".join(f"{gpu.name} ({gpu.capability})" for gpu in device.probe().gpus)
 
 
 class _Line:
@@ -328,6 +334,7 @@ class _Line:
             inputs=self.spec.inputs,
             task=self.spec.task,
             tolerances=self.spec.tolerances,
+            gpu=_gpu(),
         )
 
     def _render(self) -> Handle[Any]:

@@ -1,4 +1,7 @@
-"""Run every claim of the project on every engine: `python -m tests.acceptance [PART …]`. Prints claim, figure, verdict."""
+"""Run every claim of the project on every engine: `python -m tests.acceptance [PART …]`.
+
+Prints claim, figure and verdict.
+"""
 
 from __future__ import annotations
 
@@ -44,9 +47,8 @@ def fused_attentions() -> Iterator[Row]:
     for name, expected in ATTENTIONS.items():
         plans: EnginePlans = run(name).artifact("build")
         fused = [plan.text.fused_attentions if plan.text else 0 for plan in plans.plans]
-        yield Row(
-            claim=f"{name}: {expected} attentions fused", figure=f"{fused} of {expected}", holds=set(fused) == {expected}
-        )
+        claim, figure = f"{name}: {expected} attentions fused", f"{fused} of {expected}"
+        yield Row(claim=claim, figure=figure, holds=set(fused) == {expected})
 
 
 def default_policy_passes() -> Iterator[Row]:

@@ -36,6 +36,7 @@ def validate(
     inputs: dict[str, InputSpec],
     task: TaskSpec | None,
     tolerances: ToleranceSpec,
+    gpu: str,
     *,
     out: Path,
     progress: Progress,
@@ -56,6 +57,7 @@ def validate(
         inputs: Graph inputs, with the axes that they mask.
         task: The task metric.
         tolerances: What a comparison may differ by.
+        gpu: The GPU of this machine, or "": a report made without one does not stand for a machine that has one.
         out: Not used: the report is the whole result.
         progress: Told of each batch.
 

@@ -24,9 +24,7 @@ def main(names: list[str]) -> None:
             table.add_column(heading, justify="left" if not heading else "right")
         for who, cost in costs.items():
             time_ratio, memory_ratio = cost.seconds / ours.seconds, cost.peak_gb / ours.peak_gb
-            table.add_row(
-                who, f"{cost.seconds:.1f}", f"{time_ratio:.1f}", f"{cost.peak_gb:.2f}", f"{memory_ratio:.1f}"
-            )
+            table.add_row(who, f"{cost.seconds:.1f}", f"{time_ratio:.1f}", f"{cost.peak_gb:.2f}", f"{memory_ratio:.1f}")
         Console().print(table)
 
 

@@ -38,7 +38,7 @@ data = { reader = "npz", path = "engines/tiny/data", licence = "CC0-1.0" }
 targets = ["8.9"]
 """
 
-MODEL = '''
+MODEL = """
 from pathlib import Path
 
 import torch
@@ -67,9 +67,9 @@ def load(weights: Path):
     module = Block()
     module.load_state_dict(torch.load(weights / "block.pt", weights_only=True))
     return module, {"x": torch.randn(2, 16, 64)}
-'''
+"""
 
-WEIGHTS = '''
+WEIGHTS = """
 import sys
 import torch
 
@@ -78,7 +78,7 @@ import model
 
 torch.manual_seed(0)
 torch.save(model.Block().state_dict(), sys.argv[2])
-'''
+"""
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,10 @@ class Clone:
     def kill_after(self, seconds: float, *words: str) -> bool:
         """Start a command and kill it after `seconds`; False if it had ended by then."""
         process = subprocess.Popen(
-            self.command(*words), env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            self.command(*words),
+            env=self.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
         try:

@@ -97,7 +97,8 @@ def test_a_batch_without_an_input_is_an_error(tmp_path: Path) -> None:
         calibrate(saved(MODEL, tmp_path), data, Format.FP16, out=tmp_path, progress=Silent())
 
     assert str(error.value) == (
-        f"{data.calibration.batches[0]}: the batch has no array for inputs ['x']; it has ['c', 'expected.label', 'image']\n"
+        f"{data.calibration.batches[0]}: the batch has no array for inputs ['x']; "
+        "it has ['c', 'expected.label', 'image']\n"
         "  hint: each batch holds one array an input, under the input's name"
     )
 

@@ -117,6 +117,7 @@ def verdict(
         INPUTS,
         None,
         ToleranceSpec(),
+        "",
         out=folder,
         progress=Silent(),
     )
