@@ -12,7 +12,7 @@ def infer(model: ir.Model) -> None:
     """Infer types and shapes in place; what is already known stays.
 
     ONNX's inference invents names (`unk__3`) for dimensions that it cannot follow. A size or a name that the model had
-    before is never replaced by one of those; an invented name is dropped where nothing was known.
+    before is never replaced by one of those; an invented name, of this inference or of an earlier one, is dropped.
     """
     known = {id(value): (value.dtype, value.shape) for value in _values(model)}
     ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
@@ -41,7 +41,8 @@ def _better(old: int | ir.SymbolicDim, new: int | ir.SymbolicDim) -> Dim:
         return old
     if isinstance(new, int):
         return new
-    return old.value if old.value is not None else _honest(new)
+    known = _honest(old)
+    return _honest(new) if known is None else known
 
 
 def _honest(dim: int | ir.SymbolicDim) -> Dim:

@@ -11,6 +11,7 @@ from pipeline.graph import correspondence
 from pipeline.precision.rewrites.attention import scale_after_scores, transpose_key_once
 from pipeline.precision.rewrites.constants import lift
 from pipeline.precision.rewrites.dead import remove_dead_code
+from pipeline.precision.rewrites.decided_ifs import inline_decided_ifs
 from pipeline.precision.rewrites.filled_masks import add_filled_masks
 from pipeline.precision.rewrites.fold import fold_constants
 from pipeline.precision.rewrites.gemm_bias import split_gemm_bias
@@ -23,6 +24,7 @@ from pipeline.precision.rewrites.types import infer
 Rewrite = Callable[[ir.Model], tuple[Fate, ...]]
 
 REWRITES: tuple[Rewrite, ...] = (
+    inline_decided_ifs,
     lift,
     infer,
     fold_constants,

@@ -50,7 +50,7 @@ class Editor:
 
     def constant(self, wanted: str, array: npt.NDArray[np.generic]) -> ir.Value:
         """A new initializer that holds `array`, named `wanted` if that is free."""
-        name = _free(wanted, self._tensors)
+        name = free_name(wanted, self._tensors)
         tensor = ir.tensor(array, name=name)
         value = ir.val(name, dtype=tensor.dtype, shape=array.shape, const_value=tensor)
         self.graph.register_initializer(value)
@@ -58,7 +58,7 @@ class Editor:
 
     def free(self, wanted: str) -> str:
         """`wanted`, or that with a number, as a tensor name that is now taken."""
-        return _free(wanted, self._tensors)
+        return free_name(wanted, self._tensors)
 
     def rename_initializer(self, value: ir.Value, name: str) -> None:
         """Give an initializer a name that has become free."""
@@ -95,8 +95,8 @@ class Editor:
         Returns:
             Its output.
         """
-        name = _free(output, self._tensors)
-        node = ir.node(op, inputs, attributes=attributes, name=_free(f"{op}::{output}", self._nodes))
+        name = free_name(output, self._tensors)
+        node = ir.node(op, inputs, attributes=attributes, name=free_name(f"{op}::{output}", self._nodes))
         modules.inherit(node, beside)
         value = node.outputs[0]
         value.name, value.shape = name, shape
@@ -112,7 +112,7 @@ class Editor:
         """
         name = named(old)
         old.replace_all_uses_with(new, replace_graph_outputs=True)
-        old.name = _free(f"{name}::superseded", self._tensors)
+        old.name = free_name(f"{name}::superseded", self._tensors)
         new.name = name
         if new.shape is None:
             new.shape = old.shape
@@ -199,7 +199,8 @@ def integers(value: ir.Value | None) -> tuple[int, ...] | None:
     return tuple(int(number) for number in array.reshape(-1))
 
 
-def _free(wanted: str, taken: set[str]) -> str:
+def free_name(wanted: str, taken: set[str]) -> str:
+    """`wanted`, or that with a number, which is added to the names that are `taken`."""
     name, count = wanted, 1
     while name in taken:
         count += 1

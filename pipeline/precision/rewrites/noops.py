@@ -5,8 +5,11 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from pipeline.core.artifacts import Fate
-from pipeline.precision.rewrites.edits import Editor, named, scalar
-from pipeline.precision.rewrites.shape_values import evaluate, sizes
+from pipeline.precision.rewrites.edits import Editor, integers, named, scalar
+from pipeline.precision.rewrites.shape_values import Size, evaluate, sizes
+
+LONGEST = (1 << 31) - 1
+"""A Slice that ends here or beyond takes all that there is: TensorRT's axes are 32-bit numbers."""
 
 
 def remove_noops(model: ir.Model) -> tuple[Fate, ...]:
@@ -61,6 +64,8 @@ def _is_identity(node: ir.Node, source: ir.Value) -> bool:
             return len(node.inputs) == 1
         case "Reshape" | "Expand":
             return _keeps_shape(node, source)
+        case "Slice":
+            return _takes_all(node, source)
         case _:
             return False
 
@@ -75,3 +80,18 @@ def _keeps_shape(node: ir.Node, source: ir.Value) -> bool:
         return all(w in {h, 1} for h, w in zip(have, want, strict=True))
     wildcards = sum(w == -1 for w in want)
     return wildcards <= 1 and all(w in (h, -1) for h, w in zip(have, want, strict=True))
+
+
+def _takes_all(node: ir.Node, source: ir.Value) -> bool:
+    """Whether a Slice takes each of its axes from first to last."""
+    have, starts, ends = sizes(source), *map(integers, node.inputs[1:3])
+    axes, steps = [integers(value) for value in node.inputs[3:]] + [(), ()][len(node.inputs) - 3 :]
+    if have is None or starts is None or ends is None or axes is None or steps is None:
+        return False
+    if any(start != 0 for start in starts) or any(step != 1 for step in steps):
+        return False
+    return all(_covers(end, have[axis]) for axis, end in zip(axes or range(len(ends)), ends, strict=True))
+
+
+def _covers(end: int, size: Size) -> bool:
+    return end >= (size if isinstance(size, int) else LONGEST)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -52,6 +53,13 @@ def _shape(node: ir.Node) -> tuple[Size, ...] | None:
     return None if shape is None else shape[first:last]
 
 
+def _count(node: ir.Node) -> tuple[Size, ...] | None:
+    shape = None if node.inputs[0] is None else sizes(node.inputs[0])
+    if shape is None or not all(isinstance(size, int) for size in shape):
+        return None
+    return (math.prod(size for size in shape if isinstance(size, int)),)
+
+
 def _slice(node: ir.Node) -> tuple[Size, ...] | None:
     data = evaluate(node.inputs[0])
     bounds = [integers(value) for value in node.inputs[1:]]
@@ -85,6 +93,7 @@ def _first(node: ir.Node) -> tuple[Size, ...] | None:
 
 _RULES: dict[str, Callable[[ir.Node], tuple[Size, ...] | None]] = {
     "Shape": _shape,
+    "Size": _count,
     "Slice": _slice,
     "Gather": _gather,
     "Concat": _concat,

@@ -84,6 +84,45 @@ def test_what_hands_on_its_input_is_removed_and_outputs_keep_their_names(rewritt
     graph.require_same(x=X)
 
 
+SLICE = """
+<ir_version: 10, opset_import: ["" : 20]>
+g (float[batch, 3, 4] x) => (float[r, s, t] y) <int64[1] a = {{{start}}}, int64[1] b = {{{end}}},
+    int64[1] axis = {{{axis}}}, int64[1] step = {{{step}}}> {{
+    h = Slice ({call})
+    y = Relu (h)
+}}
+"""
+FAR = (1 << 63) - 1
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "axis", "step", "gone"),
+    [
+        (0, FAR, 0, 1, True),
+        (0, 3, 1, 1, True),
+        (0, 4, -1, 1, True),
+        (0, 3, -1, 1, False),
+        (0, 8, 0, 1, False),
+        (1, FAR, 0, 1, False),
+        (0, FAR, 0, 2, False),
+        (-1, FAR, 0, 1, False),
+    ],
+)
+def test_a_slice_that_takes_all_of_its_axis_is_removed(rewritten, start, end, axis, step, gone):
+    text = SLICE.format(start=start, end=end, axis=axis, step=step, call="x, a, b, axis, step")
+    graph = rewritten(text, remove_noops)
+    assert graph.ops == (["Relu"] if gone else ["Slice", "Relu"])
+    graph.require_same(x=X)
+    graph.require_accounted()
+
+
+@pytest.mark.parametrize("call", ["x, a, b", "x, a, b, axis"])
+def test_a_slice_without_axes_or_steps_takes_the_first_axes_whole(rewritten, call):
+    graph = rewritten(SLICE.format(start=0, end=FAR, axis=0, step=1, call=call), remove_noops)
+    assert graph.ops == ["Relu"]
+    graph.require_same(x=X)
+
+
 FOLDABLE = """
 <ir_version: 10, opset_import: ["" : 20]>
 g (float[batch, 3, 4] x) => (float[batch, 12] y)
