@@ -16,7 +16,7 @@ from pipeline.precision.draft import Draft
 from pipeline.precision.evidence import Evidence, float_operands, float_results
 from pipeline.precision.policy_file import Patterns, Settings
 from pipeline.precision.rules import RULES
-from pipeline.precision.semantics import Movement, OpSemantics
+from pipeline.precision.semantics import CONVOLUTIONS, Movement, OpSemantics
 
 Drafts = dict[ir.Node, Draft]
 
@@ -157,7 +157,7 @@ def _take_group(evidence: Evidence, drafts: Drafts, group: Patterns, format_: Fo
 
 
 def _fix_accumulators(evidence: Evidence, drafts: Drafts) -> None:
-    """Give sums of low operands an fp32 accumulator, attention cores apart."""
+    """Give sums of low operands an fp32 accumulator, attention cores and convolutions apart."""
     cores = {product for core in evidence.cores for product in (core.scores, core.values)}
     for node, row in evidence.rows.items():
         draft = drafts[node]
@@ -167,6 +167,8 @@ def _fix_accumulators(evidence: Evidence, drafts: Drafts) -> None:
             draft.accumulator = Format.FP32
         elif node in cores and evidence.admits_low(node):
             draft.rule, draft.reasons = "attention", [_FUSED]
+        elif row.op in CONVOLUTIONS and evidence.admits_low(node):
+            draft.reasons.append(_CONVOLVED)
         elif evidence.spec.accumulator is Format.FP32:
             draft.accumulator = Format.FP32
             draft.rule = "accumulator" if draft.rule == "default" else draft.rule
@@ -174,3 +176,4 @@ def _fix_accumulators(evidence: Evidence, drafts: Drafts) -> None:
 
 
 _FUSED = "product of an attention: the fused kernel sums in fp32 by itself, and Casts at its operands would break it up"
+_CONVOLVED = "TensorRT takes the accumulator of a convolution itself: Casts at its operands do not change it"

@@ -63,6 +63,9 @@ class OpSemantics:
 WEIGHTED = frozenset({"MatMul", "Gemm", "Einsum", "Conv", "ConvTranspose", "DeformConv"})
 """Sums of products: what tensor cores run, with low operands and an accumulator of their own."""
 
+CONVOLUTIONS = frozenset({"Conv", "ConvTranspose", "DeformConv"})
+"""Sums whose accumulator TensorRT takes itself: TensorRT-RTX 1.7 reads low operands also between Casts to fp32."""
+
 
 def of(node: ir.Node, functions: Collection[ir.OperatorIdentifier] = ()) -> OpSemantics:
     """The row of `node`'s operator.

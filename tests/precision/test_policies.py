@@ -57,6 +57,29 @@ def test_accumulators_are_free_where_the_spec_says_so(decided):
     assert formats(plan)["first"] == (FP16, None, FP16)
 
 
+CONVOLUTIONS = {
+    "conv": "g (float[1, 2, 4] x) => (float[1, 2, 4] y) <float[2, 2, 1] k = {1, 2, 3, 4}> { [n] y = Conv(x, k) }",
+    "transposed": """
+    g (float[1, 2, 4] x) => (float[1, 2, 4] y) <float[2, 2, 1] k = {1, 2, 3, 4}> { [n] y = ConvTranspose(x, k) }
+    """,
+}
+
+
+@pytest.mark.parametrize("text", CONVOLUTIONS.values(), ids=CONVOLUTIONS)
+def test_the_accumulator_of_a_convolution_is_left_to_tensorrt(decided, text):
+    plan = decided(text)
+    assert formats(plan)["n"] == (FP16, None, FP16)
+    assert plan["n"].reason == (
+        "no rule asks for more than fp16: magnitudes up to 4; TensorRT takes the accumulator of a convolution itself: "
+        "Casts at its operands do not change it"
+    )
+
+
+def test_a_convolution_that_onnx_does_not_type_low_sums_in_fp32(decided):
+    plan = decided(CONVOLUTIONS["conv"], spec=PrecisionSpec(low=BF16))
+    assert formats(plan)["n"] == (BF16, FP32, BF16)
+
+
 def test_every_reason_of_the_default_names_the_figure(decided):
     plan = decided(NET, h=12.5)
     assert plan["first"].reason == (
