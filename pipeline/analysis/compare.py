@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from pipeline.analysis import batches
 from pipeline.analysis.masks import Mask, mask_of
@@ -26,6 +27,9 @@ from pipeline.precision.side_by_side import Merged, Pair, merge
 KEPT = "::kept"
 """Suffix of the tap that looks only at what no mask excludes."""
 
+ALONE = "::alone"
+"""Suffix of the tap that looks at what a node makes of the reference's tensors, where no mask excludes it."""
+
 Arrays = dict[str, npt.NDArray[Any]]
 
 
@@ -36,10 +40,12 @@ class Compared:
     Attributes:
         kept: Over the elements that no mask excludes.
         everything: Over all elements; None where no mask covers the tensor.
+        alone: Like `kept`, of what its node makes of the reference's tensors; None where it was not asked for.
     """
 
     kept: Difference
     everything: Difference | None = None
+    alone: Difference | None = None
 
 
 def compare(
@@ -49,8 +55,19 @@ def compare(
     files: Sequence[Path],
     inputs: Mapping[str, InputSpec],
     progress: Progress,
+    *,
+    alone: bool = False,
 ) -> tuple[dict[str, Compared], dict[str, str]]:
     """Compare every float tensor of `reference` over all batches.
+
+    Args:
+        reference: An fp32 model.
+        candidate: A model with the same inputs, in fp32 (an emulated graph).
+        fates: What became of the reference's tensors in the candidate.
+        files: Batches.
+        inputs: Graph inputs, with the axes that they mask.
+        progress: Told of each batch.
+        alone: Also compare what each node makes of the reference's own tensors.
 
     Returns:
         Differences by tensor name, and the tensors that were not compared, each with the reason.
@@ -59,13 +76,13 @@ def compare(
         ValidationError: A tensor has no counterpart and no fate, or another shape.
     """
     fates = tuple(fates)
-    first = _Look(differences.quick, merge(reference, candidate, fates), inputs, only=None)
+    first = _Look(differences.quick, merge(reference, candidate, fates, alone=alone), inputs, only=None)
     found, special = first.over(files, progress)
     if special:
-        second = _Look(differences.full, merge(reference, candidate, fates), inputs, only=special)
+        deeper = any(key.endswith(ALONE) for key in special)
+        second = _Look(differences.full, merge(reference, candidate, fates, alone=deeper), inputs, only=special)
         found |= second.over(files, progress)[0]
-    names = [key for key in found if not key.endswith(KEPT)]
-    pairs = {name: _compared(name, found) for name in names}
+    pairs = {pair.tensor: _compared(pair, found) for pair in first.merged.pairs}
     return pairs, first.merged.gaps
 
 
@@ -76,36 +93,42 @@ class _Look:
         self, reducer: Reducer, merged: Merged, inputs: Mapping[str, InputSpec], only: frozenset[str] | None
     ) -> None:
         self.reducer, self.merged = reducer, merged
+        self.second = differences.brief if reducer is differences.quick else reducer
         self.names = [str(value.name) for value in merged.model.graph.inputs]
         self.masks: dict[str, Mask] = {}
         pairs = [(pair, mask_of(_shape(pair.reference), inputs)) for pair in merged.pairs]
         masks = {mask.name: mask for _, mask in pairs if mask is not None}
         values = {name: _mask_input(merged.model.graph, name, mask.rank) for name, mask in masks.items()}
         position = {node: index for index, node in enumerate(merged.model.graph)}
-        taps = []
+        taps, alone = [], []
         for pair, mask in pairs:
-            wanted = [key for key in (pair.tensor, pair.tensor + KEPT) if only is None or key in only]
-            if pair.tensor in wanted:
-                taps.append(self._tap(pair))
-            if mask is not None and pair.tensor + KEPT in wanted:
-                taps.append(_kept_tap(merged.model, pair, values[mask.name], position))
+            wanted = [suffix for suffix in ("", KEPT, ALONE) if only is None or pair.tensor + suffix in only]
+            keep = None if mask is None else values[mask.name]
+            if "" in wanted:
+                taps.append(_tap(merged.model, pair.tensor, pair.reference, pair.candidate, None, position))
+            if mask is not None and KEPT in wanted:
+                taps.append(_tap(merged.model, pair.tensor + KEPT, pair.reference, pair.candidate, keep, position))
                 self.masks[pair.tensor + KEPT] = mask
-        self.keys = [tap.key for tap in taps]
+            if pair.alone not in (None, pair.reference) and ALONE in wanted:
+                alone.append(_tap(merged.model, pair.tensor + ALONE, pair.reference, pair.alone, keep, position))
+                if mask is not None:
+                    self.masks[pair.tensor + ALONE] = mask
+        self.keys, self.alone = [tap.key for tap in taps], [tap.key for tap in alone]
         attach(merged.model, reducer, taps)
-        _drop_unused(merged.model.graph, values)
+        attach(merged.model, self.second, alone, beside=True)
+        _drop_unused(merged.model, values)
         self.session = Session(merged.model, as_written=True)
 
     def over(self, files: Sequence[Path], progress: Progress) -> tuple[dict[str, Difference], frozenset[str]]:
         """Differences over all batches, and the taps that held non-finite elements."""
-        found = dict.fromkeys(self.keys, Difference())
+        found = dict.fromkeys([*self.keys, *self.alone], Difference())
         special: set[str] = set()
         for index, file in enumerate(files):
             feeds = batches.read(file, self.names)
             keep = {mask.name: mask.array(feeds) for mask in self.masks.values()}
             arrays = self.session({**feeds, **{name: keep[name] for name in self.session.inputs if name in keep}})
-            for key, outputs in results(self.reducer, self.keys, arrays).items():
-                share = float(np.mean(keep[self.masks[key].name])) if key in self.masks else 1.0
-                part = _read(key, outputs, index, share)
+            shares = {key: float(np.mean(keep[mask.name])) for key, mask in self.masks.items()}
+            for key, part in self._parts(arrays, index, shares):
                 if part is None:
                     special.add(key)
                 else:
@@ -113,9 +136,20 @@ class _Look:
             progress.advance("validation batches", index + 1, len(files))
         return found, frozenset(special)
 
-    def _tap(self, pair: Pair) -> Tap:
-        model = self.merged.model
-        return Tap(key=pair.tensor, values=(as_float(model, pair.reference), as_float(model, pair.candidate)))
+    def _parts(
+        self, arrays: Arrays, batch: int, shares: Mapping[str, float]
+    ) -> Iterator[tuple[str, Difference | None]]:
+        of_pairs = results(self.reducer, self.keys, arrays)
+        for key, outputs in of_pairs.items():
+            yield key, _read(key, outputs, batch, shares.get(key, 1.0))
+        for key, outputs in results(self.second, self.alone, arrays).items():
+            share = shares.get(key, 1.0)
+            if self.second is self.reducer:
+                yield key, _read(key, outputs, batch, share)
+            else:
+                name = key.removesuffix(ALONE)
+                first = of_pairs.get(name + KEPT, of_pairs[name])
+                yield key, differences.read_brief(outputs, first, batch=batch, share=share)
 
 
 def _read(key: str, outputs: list[Any], batch: int, share: float) -> Difference | None:
@@ -125,9 +159,15 @@ def _read(key: str, outputs: list[Any], batch: int, share: float) -> Difference 
         raise ValidationError(error.what, where=f"tensor {key.removesuffix(KEPT)}") from error
 
 
-def _compared(name: str, found: Mapping[str, Difference]) -> Compared:
-    kept = found.get(name + KEPT)
-    return Compared(kept=found[name]) if kept is None else Compared(kept=kept, everything=found[name])
+def _compared(pair: Pair, found: Mapping[str, Difference]) -> Compared:
+    everything, kept = found[pair.tensor], found.get(pair.tensor + KEPT)
+    counted = everything if kept is None else kept
+    alone = None if pair.alone is None else found.get(pair.tensor + ALONE, _no_error(counted))
+    return Compared(kept=counted, everything=None if kept is None else everything, alone=alone)
+
+
+def _no_error(like: Difference) -> Difference:
+    return Difference(elements=like.elements, signal=like.signal, power=like.signal)
 
 
 def _shape(value: ir.Value) -> tuple[int | str, ...]:
@@ -143,22 +183,37 @@ def _mask_input(graph: ir.Graph, name: str, rank: int) -> ir.Value:
     return value
 
 
-def _drop_unused(graph: ir.Graph, masks: Mapping[str, ir.Value]) -> None:
+def _drop_unused(model: ir.Model, masks: Mapping[str, ir.Value]) -> None:
+    """Nodes that no reduction needs, then masks that nothing reads."""
+    RemoveUnusedNodesPass()(model)
     for value in masks.values():
         if not value.uses():
-            graph.inputs.remove(value)
+            model.graph.inputs.remove(value)
 
 
-def _kept_tap(model: ir.Model, pair: Pair, keep: ir.Value, position: Mapping[ir.Node, int]) -> Tap:
-    """The pair with everything that does not count set to zero in both."""
+def _tap(
+    model: ir.Model,
+    key: str,
+    one: ir.Value,
+    other: ir.Value,
+    keep: ir.Value | None,
+    position: Mapping[ir.Node, int],
+) -> Tap:
+    """Two tensors, with everything that does not count set to zero in both."""
+    sides = (as_float(model, one), as_float(model, other))
+    if keep is None:
+        return Tap(key=key, values=sides)
     zero = _zero(model.graph)
-    sides = (pair.reference, pair.candidate)
-    nodes = [ir.node("Where", [keep, value, zero], name=f"{KEPT}::{value.name}") for value in sides]
-    for node, value in zip(nodes, sides, strict=True):
-        node.outputs[0].name, node.outputs[0].dtype = f"{value.name}{KEPT}", ir.DataType.FLOAT
-    producers = [producer for value in sides if (producer := value.producer()) is not None]
-    model.graph.insert_after(max(producers, key=lambda node: position[node]), nodes)
-    return Tap(key=pair.tensor + KEPT, values=tuple(node.outputs[0] for node in nodes))
+    nodes = [ir.node("Where", [keep, value, zero], name=f"{key}::{value.name}") for value in sides]
+    for node in nodes:
+        node.outputs[0].name, node.outputs[0].dtype = f"{node.name}::kept", ir.DataType.FLOAT
+    _, last = max(zip((one, other), sides, strict=True), key=lambda both: position.get(both[0].producer(), -1))  # type: ignore[arg-type]
+    producer = last.producer()
+    if producer is None:
+        model.graph.insert_before(model.graph.node(0), nodes)
+    else:
+        model.graph.insert_after(producer, nodes)
+    return Tap(key=key, values=(nodes[0].outputs[0], nodes[1].outputs[0]))
 
 
 def _zero(graph: ir.Graph) -> ir.Value:

@@ -458,6 +458,67 @@ class ErrorStats:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Injected:
+    """The error that a node adds by itself: its tensor in the mixed graph, made from the reference's own tensors.
+
+    Statistics are over elements that no mask excludes and that are finite in both.
+
+    Attributes:
+        max_abs: Largest absolute difference.
+        relative_l2: ||what the node makes - reference|| / ||reference||, as in `ErrorStats`.
+        sqnr_db: The same as a ratio in dB; inf where equal.
+        nonfinite: Elements that the node makes NaN or infinite where its reference is not.
+    """
+
+    max_abs: float
+    relative_l2: float
+    sqnr_db: float
+    nonfinite: int = 0
+
+
+class Kind(StrEnum):
+    """What breaks a layer."""
+
+    OVERFLOW = "overflow"
+    NONFINITE = "non-finite"
+    UNDERFLOW = "underflow"
+    CANCELLATION = "cancellation"
+    AMPLIFICATION = "amplification"
+    ROUNDING = "rounding"
+    MASK = "mask"
+    INHERITED = "inherited"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """Nodes that break layers after them, though what they read is good.
+
+    Attributes:
+        nodes: Neighbours that fail together, in graph order.
+        tensor: Tensor of the first of them.
+        op: Operator type of the first.
+        module: Path of its `nn.Module`.
+        part: What of the model it is, where that is known: `RMSNorm`, `attention`, ….
+        kind: What happens there.
+        why: The same in words, with the figures.
+        mend: Which decision would mend it, and what that costs.
+        injected: Error that the first node adds by itself.
+        spoilt: Bad layers that inherit from it.
+    """
+
+    nodes: tuple[str, ...]
+    tensor: str
+    op: str
+    module: str
+    part: str | None
+    kind: Kind
+    why: str
+    mend: str
+    injected: Injected | None
+    spoilt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
     """One float tensor of the fp32 model, compared or not.
 
@@ -474,6 +535,8 @@ class Layer:
         bad: Whether it is.
         reason: Why it is bad, or why it was not compared.
         origin: Where the candidate's values come from.
+        injected: Error that its node adds by itself, the rest of `stats` being inherited; None if it was not measured.
+        why: For a bad layer, what happened there, in words.
     """
 
     tensor: str
@@ -488,6 +551,8 @@ class Layer:
     bad: bool = False
     reason: str | None = None
     origin: Origin = Origin.EMULATED
+    injected: Injected | None = None
+    why: str | None = None
 
     def __post_init__(self) -> None:
         if self.stats is None and not self.reason:
@@ -556,6 +621,7 @@ class ValidationReport:
         samples: Validation samples.
         not_run: What was not run here and why, such as the engine on a machine without a GPU.
         environment: Versions, processor, GPU.
+        causes: What breaks bad layers, the one to look at first, first; empty where no layer is bad.
     """
 
     schema: int = 1
@@ -571,6 +637,7 @@ class ValidationReport:
     samples: int
     not_run: tuple[str, ...]
     environment: dict[str, str]
+    causes: tuple[Cause, ...] = ()
 
     def __post_init__(self) -> None:
         if self.passed and (self.failures or not self.layers or not self.outputs):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from pipeline.core.artifacts import ErrorStats
+from pipeline.core.artifacts import ErrorStats, Injected
 from pipeline.core.errors import ValidationError
 from pipeline.precision.instrument import Reducer
 
@@ -30,6 +30,17 @@ Quick (r, c) => (shape_r, shape_c, low, high, signal, power, noise) {
 }
 """
 """Exact where every element of both is finite; otherwise `noise` is NaN or infinite."""
+
+BRIEF = """
+Brief (r, c) => (low, high, noise) {
+    d = Sub(c, r)
+    low = ReduceMin <keepdims = 0> (d)
+    high = ReduceMax <keepdims = 0> (d)
+    d64 = Cast <to = 11> (d)
+    noise = ReduceSumSquare <keepdims = 0> (d64)
+}
+"""
+"""What `QUICK` has not yet said of a second candidate for the same reference."""
 
 FULL = """
 Full (r, c, largest, zero) => (shape_r, shape_c, low, high, signal, power, noise, nan_r, nan_c, inf_r, inf_c, agree) {
@@ -73,6 +84,8 @@ Full (r, c, largest, zero) => (shape_r, shape_c, low, high, signal, power, noise
 _F, _D, _I = ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.INT64
 
 quick = Reducer(body=QUICK, constants={}, outputs=(_I, _I, _F, _F, _D, _D, _D))
+
+brief = Reducer(body=BRIEF, constants={}, outputs=(_F, _F, _D))
 
 full = Reducer(
     body=FULL,
@@ -122,6 +135,16 @@ class Difference:
             worst=other.worst if other.max_abs > self.max_abs or self.worst < 0 else self.worst,
         )
 
+    def injected(self) -> Injected:
+        """The figures that are reported of what a node adds by itself."""
+        ratio = _ratio(self.noise, self.signal)
+        return Injected(
+            max_abs=self.max_abs,
+            relative_l2=ratio,
+            sqnr_db=_decibels(ratio),
+            nonfinite=max(0, self.mismatched - self.nan_reference),
+        )
+
     def stats(self) -> ErrorStats:
         """The figures that are reported."""
         return ErrorStats(
@@ -129,7 +152,7 @@ class Difference:
             max_abs=self.max_abs,
             relative_l2=_ratio(self.noise, self.signal),
             cosine=self._cosine(),
-            sqnr_db=-20.0 * math.log10(ratio) if (ratio := _ratio(self.noise, self.signal)) else math.inf,
+            sqnr_db=_decibels(_ratio(self.noise, self.signal)),
             nan_reference=self.nan_reference,
             nan_candidate=self.nan_candidate,
             inf_reference=self.inf_reference,
@@ -146,6 +169,10 @@ class Difference:
             return 0.0
         product = (self.signal + self.power - self.noise) / 2
         return max(-1.0, min(1.0, product / math.sqrt(self.signal) / math.sqrt(self.power)))
+
+
+def _decibels(ratio: float) -> float:
+    return -20.0 * math.log10(ratio) if ratio else math.inf
 
 
 def _ratio(noise: float, signal: float) -> float:
@@ -188,6 +215,25 @@ def read(outputs: Sequence[Any], *, batch: int, share: float = 1.0) -> Differenc
         mismatched=whole - agree,
         worst=batch,
     )
+
+
+def read_brief(outputs: Sequence[Any], of_first: Sequence[Any], *, batch: int, share: float = 1.0) -> Difference | None:
+    """What `BRIEF` found, or None where it met a non-finite element.
+
+    Args:
+        outputs: What the template gave.
+        of_first: What `QUICK` or `FULL` gave for the same reference and the first candidate.
+        batch: Index of the batch.
+        share: As for `read`.
+    """
+    low, high, noise = outputs
+    whole, signal = math.prod(of_first[0].tolist()), float(of_first[4])
+    if whole == 0:
+        return Difference()
+    if not (math.isfinite(noise) and math.isfinite(signal)):
+        return None
+    size = max(float(high), -float(low))
+    return Difference(elements=round(whole * share), max_abs=size, signal=signal, noise=float(noise), worst=batch)
 
 
 def between(reference: np.ndarray[Any, Any], candidate: np.ndarray[Any, Any], *, batch: int) -> Difference:

@@ -50,8 +50,15 @@ class Tap:
     values: tuple[ir.Value, ...]
 
 
-def attach(model: ir.Model, reducer: Reducer, taps: Iterable[Tap]) -> None:
-    """Reduce `taps` in `model`, which is changed, and make the results its only outputs."""
+def attach(model: ir.Model, reducer: Reducer, taps: Iterable[Tap], *, beside: bool = False) -> None:
+    """Reduce `taps` in `model`, which is changed, and make the results its only outputs.
+
+    Args:
+        model: The model.
+        reducer: What to reduce with.
+        taps: What to reduce.
+        beside: Keep the outputs that the model has: those of another reducer.
+    """
     graph = model.graph
     function = template.parse(reducer.body)
     constants = [_constant(graph, name, array) for name, array in reducer.constants.items()]
@@ -64,7 +71,8 @@ def attach(model: ir.Model, reducer: Reducer, taps: Iterable[Tap]) -> None:
         for result, dtype in zip(results, reducer.outputs, strict=True):
             result.dtype = dtype
         outputs += results
-    graph.outputs.clear()
+    if not beside:
+        graph.outputs.clear()
     graph.outputs.extend(outputs)
 
 

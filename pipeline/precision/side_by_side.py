@@ -10,6 +10,7 @@ import onnx_ir as ir
 from pipeline.core.artifacts import Fate
 from pipeline.core.errors import ValidationError
 from pipeline.precision import template
+from pipeline.precision.isolate import Isolation, equal_weights
 
 REFERENCE = "reference::"
 CANDIDATE = "candidate::"
@@ -25,11 +26,14 @@ class Pair:
         tensor: Its name in the reference.
         reference: The reference's value.
         candidate: The candidate's, brought back to the reference's scale and layout.
+        alone: Likewise what the candidate makes of it from the reference's tensors: `reference` itself where the same
+            operators work on the same tensors; None where it was not asked for.
     """
 
     tensor: str
     reference: ir.Value
     candidate: ir.Value
+    alone: ir.Value | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,23 +51,25 @@ class Merged:
     gaps: dict[str, str]
 
 
-def merge(reference: ir.Model, candidate: ir.Model, fates: Iterable[Fate]) -> Merged:
+def merge(reference: ir.Model, candidate: ir.Model, fates: Iterable[Fate], *, alone: bool = False) -> Merged:
     """Put `candidate` beside `reference`; both are left as they are.
 
     Args:
         reference: An fp32 model.
         candidate: A model with the same inputs.
         fates: What became of the reference's tensors in the candidate, where not the same name, scale and layout.
+        alone: Also compute what the candidate's operators make of the reference's tensors: each reads, for every float
+            tensor that the reference has too, the reference's, and copies of it in other formats are made from that.
 
     Raises:
         ValidationError: The inputs differ, or a tensor's fate names nothing in the candidate.
     """
-    builder = _Builder(reference, candidate, {fate.tensor: fate for fate in fates})
+    builder = _Builder(reference, candidate, {fate.tensor: fate for fate in fates}, alone)
     return builder.build()
 
 
 class _Builder:
-    def __init__(self, reference: ir.Model, candidate: ir.Model, fates: Mapping[str, Fate]) -> None:
+    def __init__(self, reference: ir.Model, candidate: ir.Model, fates: Mapping[str, Fate], alone: bool) -> None:
         names = [[value.name for value in model.graph.inputs] for model in (reference, candidate)]
         if names[0] != names[1]:
             raise ValidationError(f"the reference has inputs {names[0]}, the candidate {names[1]}")
@@ -73,29 +79,69 @@ class _Builder:
         self.nodes: list[ir.Node] = []
         self.bound_r = self._bind(reference.graph, REFERENCE)
         self.bound_c = self._bind(candidate.graph, CANDIDATE)
+        self.isolation = Isolation(self._alike()) if alone else None
         self.by_name = {str(value.name): value for value in _produced(candidate.graph)}
-        self.pending = list(candidate.graph)
-        self.done: set[ir.Node] = set()
+        self.waiting_r, self.waiting_c = list(reference.graph), list(candidate.graph)
+        self.emitted_r = self.emitted_c = 0
+        self.alone: dict[ir.Value, ir.Value] = {}
         self.pairs: list[Pair] = []
         self.gaps: dict[str, str] = {}
 
     def build(self) -> Merged:
-        position = {node: index for index, node in enumerate(self.pending)}
-        emitted = 0
-        for node in self.reference.graph:
-            self.nodes.append(template.copy_node(node, self.bound_r, REFERENCE))
+        targets = {value: self._counterpart(value) for node in self.waiting_r for value in _float_outputs(node)}
+        stands_for = {target: value for value, target in reversed(targets.items()) if target is not None}
+        position_r = {value: i for i, node in enumerate(self.waiting_r) for value in node.outputs}
+        position_c = {value: i for i, node in enumerate(self.waiting_c) for value in node.outputs}
+        needed = [
+            max([position_r[stands_for[v]] for v in n.outputs if v in stands_for], default=-1) for n in self.waiting_c
+        ]
+        for index, node in enumerate(self.waiting_r):
+            self._emit_reference(index)
             for value in _float_outputs(node):
-                target = self._counterpart(value)
+                target = targets[value]
                 if target is None:
                     continue
-                producer = target.producer()
-                until = position[producer] + 1 if producer is not None else 0
-                for other in self.pending[emitted:until]:
-                    self.nodes.append(template.copy_node(other, self.bound_c, CANDIDATE))
-                emitted = max(emitted, until)
+                for at in range(self.emitted_c, position_c.get(target, -1) + 1):
+                    self._emit_reference(needed[at])
+                    self._emit_candidate(at, stands_for)
                 self._pair(value, target)
             self.gaps |= _inside(node)
         return Merged(model=self._model(), pairs=tuple(self.pairs), gaps=self.gaps)
+
+    def _emit_reference(self, until: int) -> None:
+        """Nodes of the reference up to one of them, so that the candidate's next node finds all tensors there."""
+        for node in self.waiting_r[self.emitted_r : until + 1]:
+            self._append(template.copy_node(node, self.bound_r, REFERENCE))
+        self.emitted_r = max(self.emitted_r, until + 1)
+
+    def _emit_candidate(self, at: int, stands_for: Mapping[ir.Value, ir.Value]) -> None:
+        node = self.waiting_c[at]
+        self._append(template.copy_node(node, self.bound_c, CANDIDATE))
+        self.emitted_c = at + 1
+        if self.isolation is None:
+            return
+        copy = self.isolation.take(node)
+        if copy is not None:
+            self.nodes.append(copy)
+        for value in node.outputs:
+            if value in stands_for:
+                self.alone[value] = self.isolation.bound[value]
+                self.isolation.bound[value] = self._as_candidate(stands_for[value])
+
+    def _append(self, node: ir.Node) -> None:
+        self.nodes.append(node)
+        if self.isolation is not None:
+            self.isolation.remember(node)
+
+    def _alike(self) -> dict[ir.Value, ir.Value]:
+        """The candidate's inputs and weights; where the reference has the same weight, the reference's."""
+        ours, theirs = self.reference.graph.initializers, self.candidate.graph.initializers
+        same = {
+            value: self.bound_r[ours[name]]
+            for name, value in theirs.items()
+            if name in ours and equal_weights(ours[name], value)
+        }
+        return self.bound_c | same
 
     def _bind(self, graph: ir.Graph, prefix: str) -> dict[ir.Value, ir.Value]:
         bound = dict(zip(graph.inputs, self.inputs, strict=True))
@@ -121,19 +167,38 @@ class _Builder:
         return self.by_name[now]
 
     def _pair(self, value: ir.Value, target: ir.Value) -> None:
-        name = str(value.name)
+        name, reference = str(value.name), self.bound_r[value]
+        alone = None
+        if self.isolation is not None:
+            made = self.alone.get(target, self.bound_c[target])
+            alone = reference if made is reference else self._as_reference(name, made, "alone")
+        candidate = self._as_reference(name, self.bound_c[target], "candidate")
+        self.pairs.append(Pair(tensor=name, reference=reference, candidate=candidate, alone=alone))
+
+    def _as_reference(self, name: str, made: ir.Value, side: str) -> ir.Value:
+        """What the candidate has for tensor `name`, in the reference's scale and layout."""
         fate = self.fates.get(name)
-        candidate = self.bound_c[target]
         if fate is not None and fate.layout is not None:
             inverse = [fate.layout.index(axis) for axis in range(len(fate.layout))]
-            candidate = self._add("Transpose", [candidate], f"{CANDIDATE}{name}::layout", perm=inverse)
+            made = self._add("Transpose", [made], f"{side}::{name}::layout", perm=inverse)
         if fate is not None and fate.exponent:
-            scale = ir.val(
-                f"{CANDIDATE}{name}::exponent", const_value=ir.tensor(2.0**-fate.exponent, dtype=ir.DataType.FLOAT)
-            )
-            self.weights.append(scale)
-            candidate = self._add("Mul", [candidate, scale], f"{CANDIDATE}{name}::scale")
-        self.pairs.append(Pair(tensor=name, reference=self.bound_r[value], candidate=candidate))
+            made = self._scaled(made, -fate.exponent, f"{side}::{name}")
+        return made
+
+    def _as_candidate(self, value: ir.Value) -> ir.Value:
+        """The reference's `value` in the candidate's scale and layout."""
+        name, made = str(value.name), self.bound_r[value]
+        fate = self.fates.get(name)
+        if fate is not None and fate.layout is not None:
+            made = self._add("Transpose", [made], f"{REFERENCE}{name}::layout", perm=list(fate.layout))
+        if fate is not None and fate.exponent:
+            made = self._scaled(made, fate.exponent, f"{REFERENCE}{name}")
+        return made
+
+    def _scaled(self, value: ir.Value, exponent: int, name: str) -> ir.Value:
+        scale = ir.val(f"{name}::exponent", const_value=ir.tensor(2.0**exponent, dtype=ir.DataType.FLOAT))
+        self.weights.append(scale)
+        return self._add("Mul", [value, scale], f"{name}::scale")
 
     def _add(self, op: str, operands: list[ir.Value], name: str, **attributes: list[int]) -> ir.Value:
         node = ir.node(op, operands, attributes, name=name)
