@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
 
@@ -15,12 +18,26 @@ def infer(model: ir.Model) -> None:
     before is never replaced by one of those; an invented name, of this inference or of an earlier one, is dropped.
     """
     known = {id(value): (value.dtype, value.shape) for value in _values(model)}
-    ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
+    with _group_norms_understood(model):
+        ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
     for value in _values(model):
         dtype, shape = known[id(value)]
         if dtype is not None:
             value.dtype = dtype
         value.shape = _merged(shape, value.shape)
+
+
+@contextmanager
+def _group_norms_understood(model: ir.Model) -> Iterator[None]:
+    """ONNX 1.23 infers nothing for GroupNormalization: its result is typed as that of InstanceNormalization."""
+    nodes = [node for node in model.graph.all_nodes() if node.op_type == "GroupNormalization" and node.domain == ""]
+    for node in nodes:
+        node.op_type = "InstanceNormalization"
+    try:
+        yield
+    finally:
+        for node in nodes:
+            node.op_type = "GroupNormalization"
 
 
 def _values(model: ir.Model) -> list[ir.Value]:

@@ -52,6 +52,33 @@ def test_what_was_known_is_kept_and_invented_names_are_not():
     assert not any(str(dim).startswith("unk__") for dim in every)
 
 
+@pytest.mark.parametrize("opset", [18, 20, 21, 22])
+def test_group_normalizations_have_the_type_and_shape_of_what_they_normalise(opset):
+    found = model(
+        f"""
+    <ir_version: 10, opset_import: ["" : {opset}]>
+    groups (float[batch, 4, 3] x) => (y) <float[4] w = {{1, 1, 1, 1}}> {{
+        [half] h = Cast <to = 10> (x)
+        [scale] v = Cast <to = 10> (w)
+        [one] a = GroupNormalization <num_groups = 2> (h, v, v)
+        [two] b = GroupNormalization <num_groups = 4> (a, v, v)
+        [out] y = Neg(b)
+    }}
+    """
+    )
+    infer.infer(found)
+    assert found.graph.outputs[0].dtype is ir.DataType.FLOAT16
+    assert {shapes(found.graph)[name][0] for name in ("one", "two", "out")} == {"[batch,4,3]"}
+    assert [node.op_type for node in found.graph][2:4] == ["GroupNormalization", "GroupNormalization"]
+
+
+def test_names_that_an_earlier_inference_invented_give_way_to_the_axes():
+    found = model(FLATTEN)
+    found.graph[0].outputs[0].shape = ir.Shape(["unk__7", 3, 4])
+    infer.infer(found)
+    assert shapes(found.graph)["r"] == ["[batch,3,4]"]
+
+
 def test_untyped_tensors_are_named():
     found = model(FOREIGN)
     infer.infer(found)

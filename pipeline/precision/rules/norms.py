@@ -20,7 +20,8 @@ OPS = frozenset(
         "MeanVarianceNormalization",
     }
 )
-"""BatchNormalization is not among them: at inference it is a scale and a shift by constants, which stay fp32."""
+"""BatchNormalization is not among them: at inference it is a scale and a shift by constants. Of those, mean and
+variance stay fp32 where the node is low; scale and bias are rounded with the data."""
 
 
 def claims(evidence: Evidence) -> Iterator[Claim]:

@@ -84,6 +84,7 @@ def test_division_by_the_euclidean_norm_is_one(decided):
 @pytest.mark.parametrize(
     "call",
     [
+        "GroupNormalization <num_groups = 2> (x, w, w)",
         "LayerNormalization(x, w, w)",
         "InstanceNormalization(x, w, w)",
         "LpNormalization(x)",
