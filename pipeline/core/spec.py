@@ -122,7 +122,8 @@ class ModelSpec:
         attention: For `transformers`: `attn_implementation` with which the module is loaded.
         gguf: For `transformers`: name of a GGUF file in the checkpoint folder, dequantised on loading.
         callable: For `callable`: `file.py:function` relative to `engine.toml`, or `module:function`. It gets the
-            folder of the weights and returns `(torch.nn.Module, dict[str, torch.Tensor])`: module and example inputs.
+            path of the checkpoint (`weights.path`, a file or a folder) and returns `(torch.nn.Module, dict[str,
+            torch.Tensor])`: module and example inputs.
         outputs: Names of the graph outputs, in order; for `transformers` the fields of the model's output.
         unused: For `transformers`: patterns (fnmatch) of checkpoint keys that the exported outputs do not need, such as
             pretraining heads or a pooler. Every other missing, unexpected or mismatched key is an error.

@@ -12,7 +12,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,13 +57,22 @@ class FolderRecord:
 
 def record_folder(folder: Path) -> FolderRecord:
     """Record every file below `folder`, reading each of them whole."""
-    files = {path.relative_to(folder).as_posix(): _record_file(path) for path in _files(folder)}
-    return FolderRecord(files=files)
+    return record_files(folder, _files(folder))
+
+
+def record_files(folder: Path, files: Iterable[Path]) -> FolderRecord:
+    """Record files below `folder`, reading each of them whole."""
+    return FolderRecord(files={path.relative_to(folder).as_posix(): _record_file(path) for path in files})
 
 
 def looks_unchanged(folder: Path, record: FolderRecord) -> bool:
     """Whether every recorded file has its size, mtime and inode, and no file was added. Reads no content."""
-    present = {path.relative_to(folder).as_posix(): path.stat() for path in _files(folder)}
+    return files_look_unchanged(folder, _files(folder), record)
+
+
+def files_look_unchanged(folder: Path, files: Iterable[Path], record: FolderRecord) -> bool:
+    """Whether `files` are the recorded ones with their sizes, mtimes and inodes. Reads no content."""
+    present = {path.relative_to(folder).as_posix(): path.stat() for path in files}
     return present.keys() == record.files.keys() and all(
         (stat.st_size, stat.st_mtime_ns, stat.st_ino) == (known.size, known.mtime_ns, known.inode)
         for stat, known in ((present[name], record.files[name]) for name in present)

@@ -10,9 +10,14 @@ from pipeline.core.artifacts import SourceTree
 from pipeline.core.errors import SourceError
 from pipeline.core.spec import DataSource, EngineSpec
 from pipeline.core.spec_file import FILE
-from pipeline.core.store import FolderRecord, looks_unchanged, record_folder
+from pipeline.core.store import FolderRecord, files_look_unchanged, record_files
 
 IGNORED = {FILE, "baseline.json", "__pycache__"}
+UNSEEN = {"__pycache__", ".git", ".cache"}
+"""Folders that are no part of a checkpoint."""
+
+BESIDE = {".json", ".txt", ".model"}
+BESIDE_ONNX = {".data", ".bin", ".weight", ".weights", ".pb"}
 
 
 def engine_tree(spec: EngineSpec) -> SourceTree:
@@ -33,8 +38,25 @@ def data_tree(root: Path, data: Iterable[DataSource]) -> SourceTree:
     return SourceTree(folder=root.resolve(), digest=digest.of_files(root.resolve(), files))
 
 
+def checkpoint_files(path: Path) -> list[Path]:
+    """The files of a local checkpoint: all of a folder; of a file, itself and what belongs to it beside it.
+
+    Beside a file belong those whose names begin with its name (external data), configurations and vocabularies, and
+    the binary files that an ONNX file may keep its weights in.
+    """
+    if path.is_dir():
+        files = (item for item in path.rglob("*") if item.is_file())
+        return sorted(item for item in files if UNSEEN.isdisjoint(item.relative_to(path).parts))
+    beside = BESIDE | (BESIDE_ONNX if path.suffix == ".onnx" else set())
+    return sorted(
+        item
+        for item in path.parent.iterdir()
+        if item.is_file() and (item.name.startswith(path.name) or item.suffix in beside)
+    )
+
+
 def checkpoint_tree(path: Path, seen: Path) -> SourceTree:
-    """A local checkpoint: a folder, or the folder of a file.
+    """A local checkpoint: a folder, or a file.
 
     Args:
         path: The checkpoint.
@@ -44,19 +66,18 @@ def checkpoint_tree(path: Path, seen: Path) -> SourceTree:
         SourceError: It does not exist.
     """
     if not path.exists():
-        raise SourceError(
-            "no such checkpoint",
-            where=str(path),
-            hint="WEIGHTS is auto, pretrained, seeded, or the path of a checkpoint",
-        )
-    folder = (path if path.is_dir() else path.parent).resolve()
-    memory = seen / f"{digest.of_value(str(folder))}.json"
+        hint = "WEIGHTS is auto, pretrained, seeded, or the path of a checkpoint"
+        raise SourceError("no such checkpoint", where=str(path), hint=hint)
+    whole = path.resolve()
+    folder = whole if whole.is_dir() else whole.parent
+    memory = seen / f"{digest.of_value(str(whole))}.json"
+    files = checkpoint_files(whole)
     record = _remembered(memory)
-    if record is None or not looks_unchanged(folder, record):
-        record = record_folder(folder)
+    if record is None or not files_look_unchanged(folder, files, record):
+        record = record_files(folder, files)
         seen.mkdir(parents=True, exist_ok=True)
         memory.write_text(serde.dumps(record))
-    return SourceTree(folder=path.resolve(), digest=record.digest)
+    return SourceTree(folder=whole, digest=record.digest)
 
 
 def _remembered(memory: Path) -> FolderRecord | None:

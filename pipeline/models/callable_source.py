@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from pipeline.core.artifacts import Weights
 from pipeline.core.errors import SourceError
 from pipeline.core.spec import InputSpec
 
@@ -34,13 +35,14 @@ def importable(folder: Path) -> Iterator[None]:
         sys.dont_write_bytecode = wrote
 
 
-def load(reference: str, engine: Path, weights: Path) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
+def load(reference: str, engine: Path, weights: Weights) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
     """Call the function; see `ModelSpec.callable` for what it gets and returns.
 
     Args:
         reference: `file.py:function`, the file relative to `engine`, or `module:function`.
         engine: Folder of `engine.toml`.
-        weights: Unpacked weights; their packages can be imported while the function runs.
+        weights: The checkpoint, which the function gets the path of; packages beside it can be imported while the
+            function runs.
 
     Returns:
         The module in fp32 and evaluation mode, and example inputs by graph input name, in the order of `forward`'s
@@ -50,8 +52,8 @@ def load(reference: str, engine: Path, weights: Path) -> tuple[torch.nn.Module, 
         SourceError: There is no such function, or it returns something else. What the function itself raises comes
             through as it is.
     """
-    with importable(weights):
-        result = _function(reference, engine)(weights)
+    with importable(weights.folder):
+        result = _function(reference, engine)(weights.checkpoint)
     if not (isinstance(result, tuple) and len(result) == 2):
         raise SourceError(f"returned {type(result).__name__}, expected (module, example inputs)", where=reference)
     module, example = result

@@ -166,7 +166,7 @@ def _module(job: _Job) -> Any:
     if job.model.source is Source.TRANSFORMERS:
         return transformers_source.load(job.model, job.weights)
     reference = str(job.model.callable)
-    module, example = callable_source.load(reference, job.engine.folder, job.weights.folder)
+    module, example = callable_source.load(reference, job.engine.folder, job.weights)
     callable_source.require_inputs(example, job.inputs, reference)
     return module
 

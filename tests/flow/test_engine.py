@@ -3,7 +3,7 @@ import random
 import shutil
 import subprocess
 
-from conftest import make_clone
+from tests.flow.clone import make_clone
 
 
 def copy_of(clone, tmp_path):

@@ -3,6 +3,7 @@ import sys
 import pytest
 import torch
 
+from pipeline.core.artifacts import Provenance, Weights
 from pipeline.core.errors import SourceError
 from pipeline.core.spec import InputSpec
 from pipeline.models import callable_source
@@ -37,14 +38,15 @@ def folders(tmp_path):
     (weights / "shipped_package").mkdir(parents=True)
     (engine / "model.py").write_text(MODEL)
     (weights / "shipped_package" / "__init__.py").write_text("SCALE = 3.0\n")
-    yield engine, weights
+    provenance = Provenance(source="local:weights", digest="", licence="CC0-1.0", real=True)
+    yield engine, Weights(folder=weights, checkpoint=weights, provenance=provenance)
     sys.modules.pop("shipped_package", None)
 
 
 def test_importing_leaves_the_weights_folder_as_it_was(folders, monkeypatch):
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
     callable_source.load("model.py:load", *folders)
-    assert [path.name for path in (folders[1] / "shipped_package").iterdir()] == ["__init__.py"]
+    assert [path.name for path in (folders[1].folder / "shipped_package").iterdir()] == ["__init__.py"]
     assert not sys.dont_write_bytecode
 
 
