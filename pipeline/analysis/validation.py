@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -37,6 +37,7 @@ from pipeline.core.spec import InputSpec, TaskSpec, ToleranceSpec
 from pipeline.graph import io
 from pipeline.precision.blocks import sums_in_blocks
 from pipeline.precision.emulate import LOW, emulate
+from pipeline.precision.semantics import CONVOLUTIONS
 
 CANONICAL = "canonical"
 LISTED = 10
@@ -79,7 +80,7 @@ def report(
         tasks=tasks,
         canonical=canonical,
         samples=samples.validation.samples,
-        not_run=not_run,
+        not_run=(*not_run, *_not_emulated(subject)),
         environment=_environment() | environment,
     )
 
@@ -91,6 +92,16 @@ def _emulations(subject: Subject) -> dict[str, ir.Model]:
     if any(sums_in_blocks(node) and node.outputs[0].dtype in LOW for node in mixed.graph):
         variants[f"emulated, accumulating in {subject.plan.low}"] = emulate(mixed, accumulate=Format(subject.plan.low))
     return variants
+
+
+def _not_emulated(subject: Subject) -> Iterator[str]:
+    """What the plan may do that no emulation does."""
+    low = [n for n in io.load(subject.mixed.path).graph if n.op_type in CONVOLUTIONS and n.outputs[0].dtype in LOW]
+    if low:
+        yield (
+            f"{len(low)} convolutions with sums in {subject.plan.low}: TensorRT takes their accumulator itself, "
+            "and they are emulated with fp32 sums only"
+        )
 
 
 def _layers(

@@ -24,7 +24,7 @@ from pipeline.core.errors import ValidationError
 from pipeline.core.formats import Format
 from pipeline.core.progress import Silent
 from pipeline.core.spec import InputSpec, ToleranceSpec
-from pipeline.graph import io
+from pipeline.graph import infer, io
 from pipeline.precision import casts
 from pipeline.stages.validate import validate
 
@@ -50,9 +50,7 @@ def saved(model: ir.Model, folder: Path) -> OnnxModel:
 
 def model(text: str = SCALED) -> ir.Model:
     parsed = ir.from_onnx_text(text)
-    for node in parsed.graph:
-        for value in node.outputs:
-            value.dtype, value.shape = ir.DataType.FLOAT, ir.Shape(["batch", "sequence"])
+    infer.infer(parsed)
     return parsed
 
 
@@ -96,11 +94,12 @@ def verdict(
     x: np.ndarray,
     mask: np.ndarray | None = None,
     *,
+    text: str = SCALED,
     low: Format = Format.FP16,
     change: OnnxModel | None = None,
     fates: tuple[Fate, ...] = (),
 ) -> ValidationReport:
-    reference = saved(model(), folder / "reference")
+    reference = saved(model(text), folder / "reference")
     parsed = io.load(reference.path)
     chosen = decisions(parsed, low)
     casts.apply(parsed, chosen)
@@ -224,3 +223,25 @@ def test_a_machine_without_a_gpu_says_what_was_not_run(tmp_path: Path) -> None:
     if not any(item.origin is Origin.ENGINE for item in report.outputs):
         assert len(report.not_run) == 1
         assert report.not_run[0].startswith("engine: ")
+
+
+CONVOLVED = """
+<ir_version: 10, opset_import: ["" : 20]>
+convolved (float[batch, sequence] x, int64[batch, sequence] mask) => (float[batch, sequence] y)
+    <int64[1] one = {1}, float[1, 1, 1] w = {0.5}> {
+    [lift] a = Unsqueeze(x, one)
+    [conv] b = Conv(a, w)
+    [drop] y = Squeeze(b, one)
+}
+"""
+
+
+@pytest.mark.parametrize(("low", "told"), [(Format.FP16, True), (Format.FP32, False)])
+def test_convolutions_whose_sums_no_emulation_rounds_are_named(tmp_path: Path, low: Format, told: bool) -> None:
+    report = verdict(tmp_path, ONES, text=CONVOLVED, low=low)
+
+    line = (
+        "1 convolutions with sums in fp16: TensorRT takes their accumulator itself, "
+        "and they are emulated with fp32 sums only"
+    )
+    assert (line in report.not_run) is told
