@@ -5,7 +5,8 @@ its format gives one rounding (`Limits.rounding_sqnr_db`). Independent errors ad
 to leave 10 log10(n) dB less. A rounding that reaches a tensor along several paths counts once.
 
 What this leaves out: cancellation (a difference of nearly equal numbers raises the relative noise) and averaging (a sum
-over k independent terms lowers it). `tolerances.layer_slack_db` is the allowance for both.
+over k independent terms lowers it). `tolerances.layer_slack_db` is the allowance for both. What data movement and
+exponentials do to noise is in `louder`.
 """
 
 from __future__ import annotations

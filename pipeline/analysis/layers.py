@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from pipeline.analysis.compare import Compared
 from pipeline.analysis.floors import FORMATS, expected_sqnr, fp32_floor
-from pipeline.analysis.selection import weakened
+from pipeline.analysis.louder import louder
 from pipeline.core.artifacts import ErrorStats, Fate, Layer
 from pipeline.core.formats import Format
 from pipeline.graph import modules
@@ -24,7 +24,7 @@ def layers(
     slack_db: float,
 ) -> tuple[Layer, ...]:
     """One record for every tensor that was compared or is missing with a reason, in graph order."""
-    expected, weaker = expected_sqnr(mixed), weakened(reference, compared)
+    expected, allowed = expected_sqnr(mixed), louder(reference, compared)
     stored = {str(value.name): value.dtype for node in mixed.graph for value in node.outputs}
     found: list[Layer] = []
     for depth, (node, value) in enumerate(_tensors(reference.graph)):
@@ -33,7 +33,7 @@ def layers(
         now = name if fate is None or fate.now is None else fate.now
         place = _Place(node, name, depth, FORMATS.get(stored.get(now) or ir.DataType.FLOAT, Format.FP32))
         if name in compared:
-            found.append(_judged(place, compared[name], expected[now] - weaker.get(name, 0.0), slack_db))
+            found.append(_judged(place, compared[name], expected[now] - allowed.get(name, 0.0), slack_db))
         elif name in gaps:
             found.append(place.layer(None, reason=gaps[name]))
     return tuple(found)

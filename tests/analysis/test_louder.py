@@ -1,10 +1,10 @@
-"""Noise that a Relu or a Slice hands on stands louder where what they keep is weaker."""
+"""Noise that a node hands on stands louder where it keeps the weaker part, and behind an exponential."""
 
 import onnx_ir as ir
 import pytest
 
 from pipeline.analysis.compare import Compared
-from pipeline.analysis.selection import MOST_DB, weakened
+from pipeline.analysis.louder import MOST_DB, louder
 from pipeline.precision.differences import Difference
 
 NET = """
@@ -22,7 +22,7 @@ net (float[2, 4] x, float[4, 4] w) => (float[2, 4] y) {
 
 def powers(**signals):
     found = {name: Compared(kept=Difference(elements=8, signal=signal)) for name, signal in signals.items()}
-    return weakened(ir.from_onnx_text(NET), found)
+    return louder(ir.from_onnx_text(NET), found)
 
 
 def test_what_relu_leaves_out_is_allowed_for_and_handed_on_until_something_rounds():
@@ -41,3 +41,21 @@ def test_the_allowance_ends():
 @pytest.mark.parametrize("left", [0.0, float("nan"), float("inf")])
 def test_where_nothing_finite_is_left_nothing_is_allowed(left):
     assert powers(h=8.0, r=left)["r"] == 0.0
+
+
+ATTENTION = """
+<ir_version: 10, opset_import: ["" : 20]>
+core (float[2, 4] q, float[4, 4] k, float[2, 4] mask) => (float[2, 4] p) <float eighth = {0.125}> {
+    s = MatMul(q, k)
+    t = Mul(s, eighth)
+    m = Add(t, mask)
+    p = Softmax(m)
+}
+"""
+
+
+@pytest.mark.parametrize(("scaled", "allowed"), [(800.0, 20.0), (80.0, 10.0), (8.0, 0.0), (0.8, 0.0)])
+def test_behind_a_softmax_the_absolute_error_of_the_scores_counts_and_the_mask_does_not(scaled, allowed):
+    signals = {"s": 64 * scaled, "t": scaled, "m": 8e8, "p": 1.0}
+    found = {name: Compared(kept=Difference(elements=8, signal=signal)) for name, signal in signals.items()}
+    assert louder(ir.from_onnx_text(ATTENTION), found) == {"p": pytest.approx(allowed)}
