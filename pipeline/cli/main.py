@@ -19,6 +19,7 @@ COMMANDS = {
     "list": "engines:list_engines",
     "init": "init:init",
     "inspect": "inspect:inspect",
+    "bisect": "bisect:bisect",
     "doctor": "doctor:doctor",
     "verify": "verify:verify",
     "clean": "clean:clean",

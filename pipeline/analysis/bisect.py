@@ -1,0 +1,175 @@
+"""Which nodes have to return to fp32 for a failing mixed graph to pass, and not one more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from pipeline.analysis.delta import minimise
+from pipeline.analysis.observe import observe
+from pipeline.analysis.regions import Closure, regions
+from pipeline.analysis.trials import Answer, Case, Trials
+from pipeline.backends.onnxruntime import Session
+from pipeline.core.artifacts import TensorRange
+from pipeline.core.errors import ValidationError
+from pipeline.core.formats import Format
+from pipeline.core.progress import Progress, Silent
+from pipeline.graph import io, modules
+from pipeline.precision import casts
+from pipeline.precision.emulate import emulate
+from pipeline.precision.switch import returned
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Return:
+    """One node that has to compute in fp32.
+
+    Attributes:
+        node: Its name.
+        op: Its operator type.
+        module: Path of its `nn.Module`.
+        reason: What the low format does to it.
+        along: Nodes whose too large results it would round again, the reason why it goes along with them.
+        without: What fails if it alone stays low.
+    """
+
+    node: str
+    op: str
+    module: str
+    reason: str
+    along: tuple[str, ...]
+    without: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bisection:
+    """What was found.
+
+    Attributes:
+        policy: Policy of the mixed graph.
+        criterion: When it passes, in words.
+        before: The mixed graph as it is.
+        after: With `returned` in fp32.
+        low_sums: The same where TensorRT sums products in the low format too.
+        returned: The nodes, in graph order; empty where the graph passes as it is. Leaving out any one fails.
+        rounding: Nodes that round in the mixed graph.
+        tries: How often the graph was run over the samples.
+    """
+
+    policy: str
+    criterion: str
+    before: Answer
+    after: Answer
+    low_sums: Answer | None
+    returned: tuple[Return, ...]
+    rounding: int
+    tries: int
+
+
+def bisect(case: Case, progress: Progress) -> Bisection:
+    """Find a 1-minimal set of nodes whose return to fp32 makes the mixed graph of `case` pass.
+
+    Delta debugging over connected regions, then over the nodes of those that are left, each try with its closure (see
+    `Closure`), then over the nodes that were found and what went along, one by one.
+
+    Raises:
+        ValidationError: It fails with every node in fp32 too.
+    """
+    trials = Trials(case, progress)
+    before = trials(frozenset())
+    if before.passed:
+        return _bisection(case, trials, before, before, ())
+    everything = trials(frozenset(trials.nodes))
+    if not everything.passed:
+        raise ValidationError(
+            f"it fails with every node in fp32 too: {everything.reason}",
+            where=str(case.reference.path),
+            hint="precision is not what is wrong; compare the exported and the canonical model with "
+            "`trt-pipeline compare`",
+        )
+    model = io.load(case.reference.path)
+    ranges, _ = observe(case.reference.path, case.samples.validation.batches, case.plan.low, Silent())
+    closure = Closure(model, trials.nodes, ranges)
+    found = _search(model, trials, closure, progress)
+    why = _Why(model=model, ranges=ranges, low=case.plan.low)
+    returns = tuple(why.of(name, closure.sources(name, found), trials(frozenset(found) - {name})) for name in found)
+    return _bisection(case, trials, before, trials(frozenset(found)), returns)
+
+
+def _search(model: ir.Model, trials: Trials, closure: Closure, progress: Progress) -> tuple[str, ...]:
+    rounding = set(trials.nodes)
+    nodes = [node for node in model.graph if str(node.name) in rounding]
+
+    def passes(names: Iterable[str]) -> bool:
+        return trials(closure(names)).passed
+
+    parts = minimise(regions(nodes), lambda kept: passes(_names(kept)))
+    left = _names(parts)
+    progress.note(f"{len(left)} of {len(nodes)} nodes are left, in {len(parts)} regions, after {trials.count} tries")
+    closed = closure(minimise(left, passes))
+    ordered = [name for name in trials.nodes if name in closed]
+    return minimise(ordered, lambda kept: trials(frozenset(kept)).passed)
+
+
+def _names(parts: Sequence[Sequence[ir.Node]]) -> list[str]:
+    return [str(node.name) for part in parts for node in part]
+
+
+def _bisection(case: Case, trials: Trials, before: Answer, after: Answer, returns: tuple[Return, ...]) -> Bisection:
+    return Bisection(
+        policy=case.plan.policy,
+        criterion=case.criterion,
+        before=before,
+        after=after,
+        low_sums=_low_sums(case, trials, {item.node for item in returns}) if returns else None,
+        returned=returns,
+        rounding=len(trials.nodes),
+        tries=trials.count,
+    )
+
+
+def _low_sums(case: Case, trials: Trials, back: set[str]) -> Answer:
+    """The graph that `convert` would write, with the accumulators that `validate` tries too."""
+    model = io.load(case.reference.path)
+    decisions = [returned(item) if item.node in back else item for item in case.plan.decisions]
+    casts.apply(model, decisions)
+    return trials.ask(Session(emulate(model, accumulate=Format(case.plan.low)), as_written=True))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Why:
+    """Says in words what the low format does to a node."""
+
+    model: ir.Model
+    ranges: Mapping[str, TensorRange]
+    low: Format
+
+    def of(self, name: str, along: tuple[str, ...], without: Answer) -> Return:
+        node = next(node for node in self.model.graph if node.name == name)
+        results = [reason for value in node.outputs if (reason := self._loss(value))]
+        operands = [reason for value in node.inputs if value is not None and (reason := self._loss(value))]
+        said = [f"its result {reason}" for reason in results] or [f"it reads what {reason}" for reason in operands]
+        return Return(
+            node=name,
+            op=node.op_type,
+            module=modules.module_of(node),
+            reason="; ".join(said) or f"its own roundings to {self.low} cost too much",
+            along=along,
+            without=without.reason,
+        )
+
+    def _loss(self, value: ir.Value) -> str | None:
+        held = self.ranges.get(str(value.name))
+        if held is None:
+            return None
+        if held.overflow:
+            largest = self.low.limits.largest
+            return f"reaches {held.magnitude:.3g}, beyond {largest:g}: {held.overflow} of {held.elements} values"
+        if held.lost or held.subnormal:
+            return (
+                f"is too small: {held.lost / held.elements:.1%} of its values become 0, "
+                f"{(held.subnormal - held.lost) / held.elements:.1%} lose digits, magnitudes from {held.smallest:.1e}"
+            )
+        return None

@@ -1,0 +1,47 @@
+"""Delta debugging: from a set that passes to one of which nothing can be left out.
+
+Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input", IEEE TSE 28(2), 2002: ddmin.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def minimise(items: Sequence[T], passes: Callable[[Sequence[T]], bool]) -> tuple[T, ...]:
+    """A 1-minimal part of `items`: it passes, and without any one of its items it does not.
+
+    Args:
+        items: They pass together; with none of them it fails. Neighbours are tried together, so put together what
+            belongs together.
+        passes: The question. It need not be monotone.
+    """
+    kept, parts = tuple(items), 2
+    while len(kept) > 1:
+        chunks = _split(kept, parts)
+        smaller = next((chunk for chunk in chunks if passes(chunk)), None)
+        if smaller is not None:
+            kept, parts = smaller, 2
+            continue
+        rests = (_without(chunks, index) for index in range(len(chunks))) if parts > 2 else iter(())
+        smaller = next((rest for rest in rests if passes(rest)), None)
+        if smaller is not None:
+            kept, parts = smaller, max(parts - 1, 2)
+        elif parts < len(kept):
+            parts = min(2 * parts, len(kept))
+        else:
+            break
+    return kept
+
+
+def _split(items: tuple[T, ...], parts: int) -> list[tuple[T, ...]]:
+    bounds = [len(items) * index // parts for index in range(parts + 1)]
+    return [items[start:end] for start, end in itertools.pairwise(bounds)]
+
+
+def _without(chunks: list[tuple[T, ...]], index: int) -> tuple[T, ...]:
+    return tuple(item for position, chunk in enumerate(chunks) if position != index for item in chunk)
