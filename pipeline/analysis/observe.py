@@ -14,7 +14,7 @@ from pipeline.core.formats import Format
 from pipeline.core.progress import Progress
 from pipeline.graph import io
 from pipeline.precision import ranges
-from pipeline.precision.instrument import Reducer, Tap, as_float, attach, results
+from pipeline.precision.instrument import Reducer, Tap, as_float, as_rows, attach, results
 
 PERMUTATIONS = frozenset(
     ["DepthToSpace", "Dropout", "Flatten", "Identity", "Reshape", "SpaceToDepth", "Squeeze", "Transpose", "Unsqueeze"]
@@ -86,7 +86,7 @@ def _second_look(
 def _session(path: Path, reducer: Reducer, keys: Sequence[str]) -> tuple[Session, tuple[str, ...]]:
     model = io.load(path)
     values = _values(model.graph)
-    attach(model, reducer, [Tap(key=key, values=(as_float(model, values[key]),)) for key in keys])
+    attach(model, reducer, [Tap(key=key, values=(as_rows(model, as_float(model, values[key])),)) for key in keys])
     session = Session(model, as_written=True)
     return session, session.inputs
 

@@ -57,9 +57,9 @@ class Session:
 
     def runner(self, name: str | None = None) -> Any:
         """Polygraphy's runner over this session, to be used in a `with` statement."""
-        from polygraphy.backend.onnxrt import OnnxrtRunner
+        from pipeline.backends.array_runner import ArrayRunner
 
-        return OnnxrtRunner(self._session, name=name)
+        return ArrayRunner(self._session, name=name)
 
     def __call__(self, feeds: Mapping[str, npt.NDArray[Any]]) -> Arrays:
         """Run the model once.

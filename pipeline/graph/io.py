@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import onnx_ir as ir
@@ -92,9 +93,16 @@ def opset(model: ir.Model) -> int:
 
 
 def model_digest(model: OnnxModel) -> str:
-    """Digest of the ONNX file and its external data."""
+    """Digest of the ONNX file and its external data, read once a process while they stay as they are."""
     folder = model.path.parent
-    return digest.of_files(folder, [path for path in (model.path, folder / DATA) if path.exists()])
+    paths = [path for path in (model.path, folder / DATA) if path.exists()]
+    stats = [path.stat() for path in paths]
+    return _digest(folder, tuple(paths), tuple((stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in stats))
+
+
+@cache
+def _digest(folder: Path, paths: tuple[Path, ...], _states: tuple[tuple[int, ...], ...]) -> str:
+    return digest.of_files(folder, paths)
 
 
 def _info(value: ir.Value) -> TensorInfo:

@@ -89,14 +89,30 @@ def as_float(model: ir.Model, value: ir.Value) -> ir.Value:
     cast = ir.node("Cast", [value], {"to": ir.DataType.FLOAT.value}, name=f"{PREFIX}widen::{value.name}")
     wide = cast.outputs[0]
     wide.name, wide.dtype, wide.shape = f"{PREFIX}wide::{value.name}", ir.DataType.FLOAT, value.shape
+    _insert_after(model.graph, value, cast)
+    return wide
+
+
+def as_rows(model: ir.Model, value: ir.Value) -> ir.Value:
+    """`value` with a last axis: itself, or, where it is a scalar or its rank is not known, all of it as one row."""
+    if value.shape is not None and len(value.shape) > 0:
+        return value
+    everything = _constant(model.graph, "everything", np.array([-1]))
+    reshape = ir.node("Reshape", [value, everything], name=f"{PREFIX}as_row::{value.name}")
+    row = reshape.outputs[0]
+    row.name, row.type = f"{PREFIX}row::{value.name}", value.type
+    _insert_after(model.graph, value, reshape)
+    return row
+
+
+def _insert_after(graph: ir.Graph, value: ir.Value, node: ir.Node) -> None:
     producer = value.producer()
     if producer is not None:
-        model.graph.insert_after(producer, cast)
-    elif len(model.graph):
-        model.graph.insert_before(model.graph.node(0), cast)
+        graph.insert_after(producer, node)
+    elif len(graph):
+        graph.insert_before(graph.node(0), node)
     else:
-        model.graph.append(cast)
-    return wide
+        graph.append(node)
 
 
 def _insert(

@@ -15,29 +15,46 @@ from pipeline.core.formats import Format
 from pipeline.precision.instrument import Reducer
 
 QUICK = """
-Quick (x, thresholds, always, infinity) => (low, high, total, smallest, largest, elements, under, least) {
-    low = ReduceMin <keepdims = 0> (x)
-    high = ReduceMax <keepdims = 0> (x)
+Quick (x, thresholds, always, zero, infinity, last) => (low, high, total, smallest, shape, under, least) {
+    lows = ReduceMin <keepdims = 0> (x, last)
+    low = ReduceMin <keepdims = 0> (lows)
+    highs = ReduceMax <keepdims = 0> (x, last)
+    high = ReduceMax <keepdims = 0> (highs)
     total = ReduceSum <keepdims = 0> (x)
+    shape = Shape(x)
     magnitude = Abs(x)
-    smallest = ReduceMin <keepdims = 0> (magnitude)
-    largest = ReduceMax <keepdims = 0> (magnitude)
-    elements = Size(x)
+    row_smallest = ReduceMin <keepdims = 0> (magnitude, last)
+    smallest = ReduceMin <keepdims = 0> (row_smallest)
+    minus_low = Neg(low)
+    largest = Max(high, minus_low)
     above = Less(smallest, thresholds)
     within = LessOrEqual(thresholds, largest)
     informative = And(above, within)
     wanted = Or(informative, always)
     asked = Compress(thresholds, wanted)
-    under, least = Scan <num_scan_inputs = 1, body = count (float threshold) => (double count, float rest) {
+    under = Scan <num_scan_inputs = 1, body = count (float threshold) => (double count) {
         is_under = Less(magnitude, threshold)
-        ones = Cast <to = 11> (is_under)
-        count = ReduceSum <keepdims = 0> (ones)
-        others = Where(is_under, infinity, magnitude)
-        rest = ReduceMin <keepdims = 0> (others)
+        ones = Cast <to = 1> (is_under)
+        rows = ReduceSum <keepdims = 0> (ones, last)
+        wide_rows = Cast <to = 11> (rows)
+        count = ReduceSum <keepdims = 0> (wide_rows)
     }> (asked)
+    has_zero = Equal(smallest, zero)
+    least = If (has_zero) <
+        then_branch = nonzero () => (float least_nonzero) {
+            is_zero = Equal(magnitude, zero)
+            others = Where(is_zero, infinity, magnitude)
+            least_nonzero = ReduceMin <keepdims = 0> (others)
+        },
+        else_branch = same () => (float least_of_all) { least_of_all = Identity(smallest) }
+    >
 }
 """
-"""Exact where no element is NaN or infinite. A threshold that every element or none is under is not counted."""
+"""Exact for tensors of rank 1 or more where no element is NaN or infinite and no row longer than `LONGEST_ROW`.
+
+Rows, along the last axis, come first: ONNX Runtime divides only those among its threads. A threshold that every element
+or none is under is not counted.
+"""
 
 FULL = """
 Full (x, thresholds, largest_number, infinity, zero) => (low, high, smallest, elements, nan, posinf, neginf, under) {
@@ -75,6 +92,9 @@ LARGEST = np.finfo(np.float32).max
 ALWAYS = np.array([False, False, True, False])
 """Which thresholds `QUICK` always counts: a Scan over none is an error in ONNX Runtime."""
 
+LONGEST_ROW = 2**24
+"""Up to here fp32 counts one by one."""
+
 TINIEST = np.finfo(np.float32).smallest_subnormal
 
 
@@ -107,8 +127,14 @@ class Thresholds:
 def quick(low: Format) -> Reducer:
     """The reducer that is exact for finite tensors."""
     f, d, i = ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.INT64
-    constants = {"thresholds": Thresholds.of(low).array(), "always": ALWAYS, "infinity": np.array(np.inf, np.float32)}
-    return Reducer(body=QUICK, constants=constants, outputs=(f, f, f, f, f, i, d, f))
+    constants = {
+        "thresholds": Thresholds.of(low).array(),
+        "always": ALWAYS,
+        "zero": np.array(0, np.float32),
+        "infinity": np.array(np.inf, np.float32),
+        "last": np.array([-1]),
+    }
+    return Reducer(body=QUICK, constants=constants, outputs=(f, f, f, f, i, d, f))
 
 
 def full(low: Format) -> Reducer:
@@ -174,18 +200,18 @@ class Seen:
 
 
 def read_quick(low: Format, outputs: Sequence[Any]) -> Seen | None:
-    """What `QUICK` found, or None where only `FULL` can tell: an element is NaN or infinite."""
-    lowest, highest, total, smallest, largest, elements, counts, least = outputs
+    """What `QUICK` found, or None where only `FULL` can tell."""
+    lowest, highest, total, smallest, shape, counts, least = outputs
+    elements, largest = math.prod(int(size) for size in shape), np.maximum(highest, -lowest)
     if elements == 0:
         return Seen()
-    if np.isnan(total) or not np.isfinite(largest):
+    if np.isnan(total) or not np.isfinite(largest) or shape[-1] > LONGEST_ROW:
         return None
     thresholds = Thresholds.of(low).array()
     counted = ((smallest < thresholds) & (thresholds <= largest)) | ALWAYS
     under = np.where(largest < thresholds, float(elements), 0.0)
     under[counted] = counts
-    nonzero = smallest if under[0] == 0 else least[0] if counted[0] else math.inf
-    return _seen(lowest, highest, nonzero, under, int(elements))
+    return _seen(lowest, highest, least, under, elements)
 
 
 def read_full(outputs: Sequence[Any]) -> Seen:

@@ -13,7 +13,7 @@ from pipeline.backends.onnxruntime import Session
 from pipeline.core.artifacts import TensorRange
 from pipeline.core.formats import Format
 from pipeline.precision import ranges
-from pipeline.precision.instrument import Tap, as_float, attach, results
+from pipeline.precision.instrument import Reducer, Tap, as_float, as_rows, attach, results
 
 IDENTITY = """
 <ir_version: 10, opset_import: ["" : 20]>
@@ -21,10 +21,10 @@ identity (float[n] x) => (float[n] y) { y = Neg(x) }
 """
 
 
-def reduce(reducer: ranges.Reducer, dtype: ir.DataType = ir.DataType.FLOAT) -> Session:
+def reduce(reducer: Reducer, dtype: ir.DataType = ir.DataType.FLOAT, rank: int = 1) -> Session:
     model = ir.from_onnx_text(IDENTITY)
     x = model.graph.inputs[0]
-    x.dtype = dtype
+    x.dtype, x.shape = dtype, ir.Shape([None] * rank)
     model.graph.outputs[0].dtype = dtype
     attach(model, reducer, [Tap(key="x", values=(as_float(model, x),))])
     return Session(model, as_written=True)
@@ -38,8 +38,16 @@ def by_full(x: np.ndarray, low: Format = Format.FP16) -> ranges.Seen:
     return ranges.read_full(results(ranges.full(low), ["x"], FULL[low]({"x": x}))["x"])
 
 
+def quick_of(session: Session, x: np.ndarray) -> ranges.Seen | None:
+    return ranges.read_quick(Format.FP16, results(ranges.quick(Format.FP16), ["x"], session({"x": x}))["x"])
+
+
 def by_quick(x: np.ndarray) -> ranges.Seen | None:
-    return ranges.read_quick(Format.FP16, results(ranges.quick(Format.FP16), ["x"], QUICK[Format.FP16]({"x": x}))["x"])
+    return quick_of(QUICK[Format.FP16], x)
+
+
+def by_rows(x: np.ndarray) -> ranges.Seen | None:
+    return quick_of(reduce(ranges.quick(Format.FP16), rank=x.ndim), x)
 
 
 def by_numpy(x: np.ndarray) -> ranges.Seen:
@@ -126,12 +134,42 @@ def test_a_tensor_without_a_finite_element_has_no_range() -> None:
 
 
 def test_counts_keep_integers_beyond_what_fp32_holds() -> None:
-    x = np.full(2**24 + 3, 1e-6, np.float32)
+    x = np.full((3, 2**23 + 3), 1e-6, np.float32)
 
-    seen = by_quick(x)
+    seen = by_rows(x)
 
     assert seen is not None
-    assert seen.subnormal == 2**24 + 3
+    assert seen.subnormal == x.size
+
+
+def test_a_row_too_long_to_count_in_fp32_is_left_to_the_full_reducer() -> None:
+    x = np.full(2**24 + 3, 1e-6, np.float32)
+
+    assert by_quick(x) is None
+    assert by_full(x).subnormal == 2**24 + 3
+
+
+@pytest.mark.parametrize("shape", [(1,), (3, 1), (2, 3, 5)])
+def test_every_shape_is_reduced_whole(shape: tuple[int, ...]) -> None:
+    x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+    assert by_rows(x) == by_numpy(x)
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (5, 0)])
+def test_an_empty_matrix_has_no_range(shape: tuple[int, ...]) -> None:
+    assert by_rows(np.zeros(shape, np.float32)) == ranges.Seen()
+
+
+def test_a_scalar_is_a_row_of_one() -> None:
+    model = ir.from_onnx_text(IDENTITY)
+    x = model.graph.inputs[0]
+    x.shape = None
+    attach(model, ranges.quick(Format.FP16), [Tap(key="x", values=(as_rows(model, x),))])
+
+    seen = quick_of(Session(model, as_written=True), np.array(-1e-6, np.float32))
+
+    assert seen == by_numpy(np.array([-1e-6], np.float32))
 
 
 def test_bf16_overflows_only_at_the_end_of_fp32() -> None:
