@@ -96,9 +96,9 @@ class _Look:
         self.second = differences.brief if reducer is differences.quick else reducer
         self.names = [str(value.name) for value in merged.model.graph.inputs]
         self.masks: dict[str, Mask] = {}
-        pairs = [(pair, mask_of(_shape(pair.reference), inputs)) for pair in merged.pairs]
+        pairs = [(pair, mask_of(shape_of(pair.reference), inputs)) for pair in merged.pairs]
         masks = {mask.name: mask for _, mask in pairs if mask is not None}
-        values = {name: _mask_input(merged.model.graph, name, mask.rank) for name, mask in masks.items()}
+        values = {name: mask_input(merged.model.graph, name, mask.rank) for name, mask in masks.items()}
         position = {node: index for index, node in enumerate(merged.model.graph)}
         taps, alone = [], []
         for pair, mask in pairs:
@@ -170,13 +170,15 @@ def _no_error(like: Difference) -> Difference:
     return Difference(elements=like.elements, signal=like.signal, power=like.signal)
 
 
-def _shape(value: ir.Value) -> tuple[int | str, ...]:
+def shape_of(value: ir.Value) -> tuple[int | str, ...]:
+    """Sizes and axis names, as `masks.mask_of` takes them; empty where nothing is known."""
     if value.shape is None:
         return ()
     return tuple(dim if isinstance(dim, int) else str(dim.value) for dim in value.shape)
 
 
-def _mask_input(graph: ir.Graph, name: str, rank: int) -> ir.Value:
+def mask_input(graph: ir.Graph, name: str, rank: int) -> ir.Value:
+    """A new graph input that takes the array of a mask."""
     shape = ir.Shape([f"{name}.{axis}" for axis in range(rank)])
     value = ir.Value(name=name, type=ir.TensorType(ir.DataType.BOOL), shape=shape)
     graph.inputs.append(value)
@@ -214,6 +216,18 @@ def _tap(
     else:
         model.graph.insert_after(producer, nodes)
     return Tap(key=key, values=(nodes[0].outputs[0], nodes[1].outputs[0]))
+
+
+def keep_only(model: ir.Model, value: ir.Value, keep: ir.Value) -> ir.Value:
+    """`value` with zeros where `keep` is False, computed right after it."""
+    node = ir.node("Where", [keep, value, _zero(model.graph)], name=f"{KEPT}::{value.name}")
+    node.outputs[0].name, node.outputs[0].dtype = f"{value.name}{KEPT}", ir.DataType.FLOAT
+    producer = value.producer()
+    if producer is None:
+        model.graph.insert_before(model.graph.node(0), node)
+    else:
+        model.graph.insert_after(producer, node)
+    return node.outputs[0]
 
 
 def _zero(graph: ir.Graph) -> ir.Value:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import onnx_ir as ir
 
 from pipeline.analysis.compare import Compared
 from pipeline.analysis.floors import FORMATS, expected_sqnr, fp32_floor
 from pipeline.analysis.louder import louder
-from pipeline.core.artifacts import ErrorStats, Fate, Layer
+from pipeline.core.artifacts import ErrorStats, Fate, Injected, Layer
 from pipeline.core.formats import Format
 from pipeline.graph import modules
 
@@ -40,7 +41,15 @@ def layers(
 
 
 def worse(one: Layer, other: Layer) -> Layer:
-    """The one of two records of a layer that speaks more against it."""
+    """The one of two records of a layer that speaks more against it, with the larger error of its own node."""
+    chosen = _worse(one, other)
+    injected = [layer.injected for layer in (one, other) if layer.injected is not None]
+    if not injected:
+        return chosen
+    return replace(chosen, injected=max(injected, key=lambda own: (own.nonfinite, own.relative_l2)))
+
+
+def _worse(one: Layer, other: Layer) -> Layer:
     if one.stats is None or other.stats is None or one.bad != other.bad:
         return other if other.bad else one
     return other if not other.stats.sqnr_db >= one.stats.sqnr_db else one
@@ -58,6 +67,7 @@ class _Place:
         floor_db: float | None = None,
         bad: bool = False,
         reason: str | None = None,
+        injected: Injected | None = None,
     ) -> Layer:
         return Layer(
             tensor=self.tensor,
@@ -71,6 +81,7 @@ class _Place:
             floor_db=floor_db,
             bad=bad,
             reason=reason,
+            injected=injected,
         )
 
 
@@ -79,7 +90,10 @@ def _judged(place: _Place, compared: Compared, expected: float, slack_db: float)
     stats_all = None if compared.everything is None else compared.everything.stats()
     floor = expected - slack_db if math.isfinite(expected) else None
     reason = _problem(stats, floor, place, slack_db)
-    return place.layer(stats, stats_all=stats_all, floor_db=floor, bad=reason is not None, reason=reason)
+    injected = None if compared.alone is None else compared.alone.injected()
+    return place.layer(
+        stats, stats_all=stats_all, floor_db=floor, bad=reason is not None, reason=reason, injected=injected
+    )
 
 
 def _problem(stats: ErrorStats, floor: float | None, place: _Place, slack_db: float) -> str | None:

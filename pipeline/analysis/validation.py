@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from pipeline.analysis import outputs
+from pipeline.analysis import blame, magnitudes, outputs
 from pipeline.analysis.compare import compare
 from pipeline.analysis.layers import layers, worse
 from pipeline.analysis.outputs import Run
@@ -19,6 +19,7 @@ from pipeline.backends.tensorrt import device
 from pipeline.backends.tensorrt.engine import Engine
 from pipeline.backends.tensorrt.flavour import Flavour
 from pipeline.core.artifacts import (
+    Cause,
     EnginePlan,
     EnginePlans,
     ErrorStats,
@@ -62,7 +63,7 @@ def report(
 ) -> ValidationReport:
     """Compare everything that can be compared on this machine."""
     emulations = _emulations(subject)
-    found = _layers(subject, emulations, samples, tolerances, progress)
+    found, causes = _layers(subject, emulations, samples, tolerances, progress)
     with ExitStack() as stack:
         engine, not_run, environment = _engine(subject, stack)
         runs: dict[str, Run] = {name: Session(model, as_written=True) for name, model in emulations.items()} | engine
@@ -82,6 +83,7 @@ def report(
         samples=samples.validation.samples,
         not_run=(*not_run, *_not_emulated(subject)),
         environment=_environment() | environment,
+        causes=causes,
     )
 
 
@@ -110,17 +112,28 @@ def _layers(
     samples: Samples,
     tolerances: ToleranceSpec,
     progress: Progress,
-) -> tuple[Layer, ...]:
+) -> tuple[tuple[Layer, ...], tuple[Cause, ...]]:
     reference, mixed = io.load(subject.reference.path), io.load(subject.mixed.path)
     fates = {fate.tensor: fate for fate in subject.mixed.fates}
     found: tuple[Layer, ...] = ()
     for candidate in emulations.values():
         compared, gaps = compare(
-            reference, candidate, fates.values(), samples.validation.batches, subject.inputs, progress
+            reference, candidate, fates.values(), samples.validation.batches, subject.inputs, progress, alone=True
         )
         these = layers(reference, mixed, fates, compared, gaps, tolerances.layer_slack_db)
         found = tuple(worse(one, other) for one, other in zip(found, these, strict=True)) if found else these
-    return found
+    suspected = blame.find(reference, mixed, found)
+    if not suspected.groups:
+        return found, ()
+    ranges = magnitudes.of_tensors(
+        subject.reference.path,
+        suspected.suspects(),
+        Format(subject.plan.low),
+        samples.validation.batches,
+        subject.inputs,
+        progress,
+    )
+    return blame.told(suspected, ranges)
 
 
 def _engine(subject: Subject, stack: ExitStack) -> tuple[dict[str, Run], tuple[str, ...], dict[str, str]]:
