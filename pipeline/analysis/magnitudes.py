@@ -38,6 +38,8 @@ def of_tensors(
         inputs: Graph inputs, with the axes that they mask.
         progress: Told of each batch.
     """
+    if not names:
+        return {}
     loaded, reducer = io.load(model), ranges.full(low)
     graph = loaded.graph
     fed = [str(value.name) for value in graph.inputs]

@@ -123,8 +123,6 @@ def _layers(
         these = layers(reference, mixed, fates, compared, gaps, tolerances.layer_slack_db)
         found = tuple(worse(one, other) for one, other in zip(found, these, strict=True)) if found else these
     suspected = blame.find(reference, mixed, found)
-    if not suspected.groups:
-        return found, ()
     ranges = magnitudes.of_tensors(
         subject.reference.path,
         suspected.suspects(),
