@@ -17,10 +17,14 @@ def settle(evidence: Evidence, drafts: dict[ir.Node, Draft]) -> None:
     """Let nodes that no rule claimed follow their neighbours, until nothing changes; `drafts` is changed in place.
 
     - Data movement has the format of its data: the low one, unless the data is fp32 and something behind reads it so.
-    - A node between fp32 values on both sides, and a reduction of fp32 values, is fp32.
+      Movement of weights alone has the format in which they are read.
+    - A node between fp32 values on both sides, data movement apart, and a reduction of fp32 values, is fp32.
     - A node that computes in fp32 keeps an fp32 result where everything that reads it computes in fp32.
     """
-    neighbours = _Neighbours(graph=evidence.model.graph, rows=evidence.rows, drafts=drafts, low=evidence.low)
+    graph = evidence.model.graph
+    neighbours = _Neighbours(
+        graph=graph, rows=evidence.rows, drafts=drafts, low=evidence.low, constant=_constant(graph)
+    )
     while any([neighbours.move(), neighbours.fill_islands(), neighbours.widen_results()]):
         pass
 
@@ -31,6 +35,7 @@ class _Neighbours:
     rows: dict[ir.Node, OpSemantics]
     drafts: dict[ir.Node, Draft]
     low: Format
+    constant: frozenset[ir.Node]
 
     def move(self) -> bool:
         """Give data movement the format of its data. Returns whether anything changed, as the others do."""
@@ -109,15 +114,24 @@ class _Neighbours:
 
     def _moves_fp32(self, node: ir.Node, row: OpSemantics, demanded: set[ir.Value]) -> bool:
         operands, results = list(float_operands(node, row)), list(float_results(node, row))
-        if not operands:
+        if not operands or node in self.constant:
             return all(self._all_read_fp32(value) for value in results)
         has_fp32 = any(self._format(value) is Format.FP32 for value in operands)
         return has_fp32 and (not results or any(value in demanded for value in results))
 
     def _sources_are_fp32(self, node: ir.Node, row: OpSemantics) -> bool:
         """Whether nothing varying that `node` reads is stored low."""
-        formats = {self._format(value) for value in float_operands(node, row)} - {None}
+        formats = {self._source(value) for value in float_operands(node, row)} - {None}
         return formats <= {Format.FP32}
+
+    def _source(self, value: ir.Value) -> Format | None:
+        """Format of `value` before data movement that is still open; None for a weight, and what integers give."""
+        node = value.producer()
+        if node is None or node not in self.rows or not (self._is_open_movement(node) or node in self.constant):
+            made_of_integers = node in self.rows and node.op_type == "Cast" and self.drafts[node].operands is None
+            return None if made_of_integers else self._format(value)
+        found = {self._source(operand) for operand in float_operands(node, self.rows[node])} - {None}
+        return next(iter(found)) if len(found) == 1 else (self.low if found else None)
 
     def _format(self, value: ir.Value) -> Format | None:
         """Format that `value` is stored in; None for a weight, which is stored as it is read."""
@@ -148,6 +162,18 @@ class _Neighbours:
 
     def _captured(self, value: ir.Value) -> bool:
         return any(use.node.graph is not self.graph for use in value.uses())
+
+
+def _constant(graph: ir.Graph) -> frozenset[ir.Node]:
+    """Nodes that compute the same for every input, so that their results are weights, stored as they are read."""
+    found: set[ir.Node] = set()
+    for node in graph:
+        values = [value for value in node.inputs if value is not None]
+        if all(
+            value.producer() in found or (value.is_initializer() and not value.is_graph_input()) for value in values
+        ):
+            found.add(node)
+    return frozenset(found)
 
 
 def _follow(draft: Draft, reason: str) -> None:

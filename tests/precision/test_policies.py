@@ -161,6 +161,44 @@ def test_an_embedding_is_stored_low(decided):
     assert formats(plan)["look"] == (FP16, None, FP16)
 
 
+RECURRENT = """
+g (float[1, B, 2] x, float[B, 2] state, int64[1] rate) => (float[B, 2] y, float[1, B, 2] next)
+    <int64[1] zero = {0}, int64[1] four = {4}, int64[1] six = {6},
+     float[6, 2] wide = {1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3},
+     float[1, 6, 2] r = {1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3}, float[2, 2] w = {1, 2, 3, 4}> {
+    [lift] h = Unsqueeze(state, zero)
+    [tail] b = Slice(wide, four, six, zero)
+    [head] a = Slice(wide, zero, four, zero)
+    [join] c = Concat <axis = 0> (b, a)
+    [weights] u = Unsqueeze(c, zero)
+    [gru] seq, last = GRU <hidden_size = 2> (x, u, r, , , h)
+    [flat] f = Squeeze(last, zero)
+    [again] l = Unsqueeze(f, zero)
+    [nothing] n = Mul(rate, zero)
+    [number] v = Cast <to = 1> (n)
+    [add] next = Add(l, v)
+    [out] y = MatMul(f, w)
+}
+"""
+
+
+def test_weights_and_states_of_a_recurrence_are_moved_in_fp32(decided):
+    plan = formats(decided(RECURRENT))
+    assert {plan[name] for name in ("tail", "head", "join", "weights")} == {(FP32, None, FP32)}
+    assert {plan[name] for name in ("lift", "gru", "flat", "again", "add")} == {(FP32, None, FP32)}
+    assert plan["number"] == (None, None, FP32)
+    assert plan["out"][:2] == (FP16, FP32)
+
+
+def test_moved_weights_are_stored_low_where_something_reads_them_so(decided):
+    plan = decided("""
+    g (float[B, 2] x) => (float[B, 4] y) <float[2, 2] w = {1, 2, 3, 4}> {
+        [join] both = Concat <axis = 1> (w, w) [product] p = MatMul(x, both) [act] y = Sigmoid(p)
+    }
+    """)
+    assert formats(plan)["join"] == (FP16, None, FP16)
+
+
 def test_a_policy_file_switches_rules_and_adds_patterns(decided, tmp_path):
     (tmp_path / "mine.toml").write_text('fp32 = ["second"]\n[rules]\nnorm = false\n')
     plan = decided(NET, spec=PrecisionSpec(policy="mine.toml"), folder=tmp_path)
