@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,9 @@ FILE = "model.onnx"
 DATA = "model.onnx.data"
 INLINE_BELOW = 256
 """Tensors under this many bytes stay in the ONNX file, where shape inference can see them."""
+
+IN_FLIGHT = 128 << 20
+"""Bytes of weights that a thread may hold while a model is written."""
 
 NUMPY_NAMES = {
     ir.DataType.FLOAT: "float32",
@@ -54,7 +58,15 @@ def save(model: ir.Model, folder: Path) -> Path:
     `model` itself is unchanged: its tensors keep pointing at the data they came from.
     """
     path = folder / FILE
-    ir.save(model, path, external_data=DATA, size_threshold_bytes=INLINE_BELOW)
+    workers = len(os.sched_getaffinity(0))
+    ir.save(
+        model,
+        path,
+        external_data=DATA,
+        size_threshold_bytes=INLINE_BELOW,
+        max_workers=workers,
+        max_in_flight_bytes=workers * IN_FLIGHT,
+    )
     return path
 
 

@@ -47,11 +47,13 @@ def of_constant(tensor: ir.TensorProtocol, low: Format) -> Extent:
     ends, lost, nonfinite = (np.float32(np.inf), np.float32(-np.inf)), 0, 0
     for start in range(0, values.size, CHUNK):
         chunk = values[start : start + CHUNK]
-        ends = np.minimum(ends[0], chunk.min()), np.maximum(ends[1], chunk.max())
+        smallest, largest = chunk.min(), chunk.max()
+        ends = np.minimum(ends[0], smallest), np.maximum(ends[1], largest)
         magnitude = np.abs(chunk)
-        zero = int(np.count_nonzero(magnitude == 0))
-        lost += int(np.count_nonzero(magnitude <= low.limits.flush_to_zero)) - zero
-        nonfinite += chunk.size - int(np.count_nonzero(magnitude <= np.finfo(np.float32).max))
+        if flushed := int(np.count_nonzero(magnitude <= low.limits.flush_to_zero)):
+            lost += flushed - int(np.count_nonzero(magnitude == 0))
+        if not (np.isfinite(smallest) and np.isfinite(largest)):
+            nonfinite += chunk.size - int(np.count_nonzero(magnitude <= np.finfo(np.float32).max))
     return Extent(
         low=float(ends[0]), high=float(ends[1]), nonfinite=nonfinite, lost_share=lost / values.size, constant=True
     )
