@@ -42,7 +42,8 @@ def emulate(mixed: ir.Model, accumulate: Format = Format.FP32) -> ir.Model:
     Args:
         mixed: A strongly typed model. Its weights stay where they are and as they are stored.
         accumulate: Format in which a product with weights, low operands and a low result is summed: fp32, or the
-            low format block by block. Products of two activations (attention) are summed in fp32 by the fused kernel.
+            low format block by block. Products of two activations (attention) are summed in fp32 by the fused kernel;
+            so are convolutions here, whatever TensorRT takes for them, which validation tells.
 
     Raises:
         GraphError: A recurrence or a subgraph computes in a low format, or an operator has no semantics.
