@@ -17,7 +17,7 @@ ENGINES := $(sort $(notdir $(patsubst %/engine.toml,%,$(wildcard engines/*/engin
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help engine test check lint types imports acceptance bench list doctor clean
+.PHONY: help engine test check lint types imports browser-test acceptance bench list doctor clean
 
 help: ## Show this list
 	@echo "usage: make TARGET [VARIABLE=value …]"
@@ -50,6 +50,9 @@ types: $(BIN)/.installed-dev ## Run mypy --strict
 
 imports: $(BIN)/.installed-dev ## Check that imports between rooms go one way
 	@$(BIN)/lint-imports
+
+browser-test: $(BIN)/.installed-dev ## Open the report in headless Chromium (skipped where there is none)
+	@$(BIN)/pytest tests/report/test_in_a_browser.py
 
 acceptance: $(BIN)/.installed-dev ## Run every claim of the README on every engine and print claim, figure, verdict
 	@$(BIN)/python -m tests.acceptance

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,8 +98,8 @@ class Clone:
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(self.command(*words), env=self.environment, capture_output=True, text=True, check=False)
 
-    def kill_after(self, seconds: float, *words: str) -> bool:
-        """Start a command and kill it after `seconds`; False if it had ended by then."""
+    def kill_in(self, stage: str, *words: str) -> bool:
+        """Start a command and kill it while `stage` is at work; False if the command ended before that."""
         process = subprocess.Popen(
             self.command(*words),
             env=self.environment,
@@ -106,13 +107,13 @@ class Clone:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        try:
-            process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            return True
-        return False
+        while not list((self.root / ".trt-pipeline" / "partial").glob(f"{stage}-*")):
+            if process.poll() is not None:
+                return False
+            time.sleep(0.005)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return True
 
     def bundle(self) -> dict[str, bytes]:
         folder = self.engine / "build" / "bundle"
