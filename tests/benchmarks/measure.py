@@ -17,10 +17,12 @@ class Cost:
 
     Attributes:
         seconds: Wall time from its start to its end.
+        cpu_seconds: Processor time of it and its children, user and system: comparable also on a busy machine.
         peak_gb: Peak resident memory in GB (10^9 bytes) of the process or its largest child.
     """
 
     seconds: float
+    cpu_seconds: float
     peak_gb: float
 
 
@@ -41,4 +43,4 @@ def measure(command: Sequence[str | Path], *, log: Path, environment: Mapping[st
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
         sys.exit(f"{command[0]} failed with {process.returncode}; {log} ends with:\n{log.read_text()[-2000:]}")
-    return Cost(seconds=seconds, peak_gb=usage.ru_maxrss * 1024 / 1e9)
+    return Cost(seconds=seconds, cpu_seconds=usage.ru_utime + usage.ru_stime, peak_gb=usage.ru_maxrss * 1024 / 1e9)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(os.environ.get("TRT_PIPELINE_ROOT", Path(__file__).parents[2]))
 FOLDER = ROOT / ".trt-pipeline" / "bench"
 
 
