@@ -13,7 +13,14 @@ from pipeline.core.stage import stage
 
 @stage(
     version=1,
-    rooms=("analysis/observe.py", "analysis/batches.py", "backends/onnxruntime.py", "precision", "graph"),
+    rooms=(
+        "analysis/observe.py",
+        "analysis/batches.py",
+        "backends/array_runner.py",
+        "backends/onnxruntime.py",
+        "precision",
+        "graph",
+    ),
     tools=("onnxruntime-gpu",),
 )
 def calibrate(

@@ -50,7 +50,14 @@ class _Job:
 
 @stage(
     version=1,
-    rooms=("models", "graph", "precision/rewrites", "backends/torch_export.py", "backends/onnxruntime.py"),
+    rooms=(
+        "models",
+        "graph",
+        "precision/rewrites",
+        "backends/torch_export.py",
+        "backends/array_runner.py",
+        "backends/onnxruntime.py",
+    ),
     tools=("torch", "transformers", "onnx", "onnx-ir", "onnxscript", "onnxruntime-gpu", "gguf"),
 )
 def export(

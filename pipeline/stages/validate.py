@@ -17,6 +17,7 @@ from pipeline.core.stage import stage
         "analysis",
         "precision",
         "graph",
+        "backends/array_runner.py",
         "backends/onnxruntime.py",
         "backends/comparator.py",
         "backends/tensorrt/engine.py",
