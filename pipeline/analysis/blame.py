@@ -19,6 +19,7 @@ import onnx_ir as ir
 from pipeline.analysis import words
 from pipeline.analysis.neighbourhood import Neighbourhood
 from pipeline.core.artifacts import Cause, Kind, Layer, TensorRange
+from pipeline.core.formats import Format
 from pipeline.precision.attention import is_elementwise
 
 HALF = 0.5
@@ -40,12 +41,14 @@ class Blame:
     Attributes:
         around: The reference and the formats of the mixed graph.
         layers: By tensor.
+        low: The low format.
         groups: Causes, in graph order.
         root: For every bad layer, the cause it is or inherits from.
     """
 
     around: Neighbourhood
     layers: dict[str, Layer]
+    low: Format
     groups: list[_Group] = field(default_factory=list)
     root: dict[str, _Group] = field(default_factory=dict)
 
@@ -55,9 +58,9 @@ class Blame:
         return list(dict.fromkeys(name for head in heads for name in (head, *self.around.operands(head))))
 
 
-def find(reference: ir.Model, mixed: ir.Model, layers: Iterable[Layer]) -> Blame:
+def find(reference: ir.Model, mixed: ir.Model, layers: Iterable[Layer], low: Format) -> Blame:
     """Part the bad ones of `layers` into causes and what inherits from them."""
-    blame = Blame(around=Neighbourhood(reference, mixed), layers={layer.tensor: layer for layer in layers})
+    blame = Blame(around=Neighbourhood(reference, mixed), layers={layer.tensor: layer for layer in layers}, low=low)
     for layer in blame.layers.values():
         if not layer.bad:
             continue
@@ -155,7 +158,7 @@ def _kind(blame: Blame, layer: Layer, ranges: Mapping[str, TensorRange]) -> tupl
     if _makes_nonfinite(layer):
         for name in (layer.tensor, *operands):
             if name in ranges and ranges[name].overflow:
-                return Kind.OVERFLOW, words.overflow(layer, name, ranges[name])
+                return Kind.OVERFLOW, words.overflow(layer, name, ranges[name], blame.low)
         return Kind.NONFINITE, words.nonfinite(layer, operands)
     if seen is not None and seen.lost + seen.subnormal > 0 and _own(layer):
         return Kind.UNDERFLOW, words.underflow(layer, seen)
@@ -178,7 +181,7 @@ def _overflows(ranges: Mapping[str, TensorRange], name: str) -> bool:
 def _harmless_mask(blame: Blame, layer: Layer, ranges: Mapping[str, TensorRange]) -> bool:
     """Whether all that overflows is far below zero and only reaches Softmaxes that make no NaN of it."""
     seen = ranges.get(layer.tensor)
-    if seen is None or not seen.overflow or not seen.high <= layer.result.limits.largest:
+    if seen is None or not seen.overflow or not seen.high <= blame.low.limits.largest:
         return False
     softmaxes = _reached(blame.around.value(layer.tensor))
     return softmaxes is not None and all(not _makes_nan(blame, node) for node in softmaxes)

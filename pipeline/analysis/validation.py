@@ -122,11 +122,12 @@ def _layers(
         )
         these = layers(reference, mixed, fates, compared, gaps, tolerances.layer_slack_db)
         found = tuple(worse(one, other) for one, other in zip(found, these, strict=True)) if found else these
-    suspected = blame.find(reference, mixed, found)
+    low = Format(subject.plan.low)
+    suspected = blame.find(reference, mixed, found, low)
     ranges = magnitudes.of_tensors(
         subject.reference.path,
         suspected.suspects(),
-        Format(subject.plan.low),
+        low,
         samples.validation.batches,
         subject.inputs,
         progress,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline.core.artifacts import Kind, Layer, TensorRange
+from pipeline.core.formats import Format
 
 DIFFERENCES = frozenset({"Add", "Sub", "Sum", "ReduceSum", "ReduceMean"})
 MUCH = 16.0
@@ -25,29 +26,31 @@ _UNDEFINED = {
 }
 
 
-def overflow(layer: Layer, tensor: str, seen: TensorRange) -> str:
-    """Values beyond the format's range, from the reference's own magnitudes."""
-    limit = layer.result.limits.largest if layer.result.limits.largest < 1e30 else 65504.0
+def overflow(layer: Layer, tensor: str, seen: TensorRange, low: Format) -> str:
+    """Values beyond the range of `low`, from the reference's own magnitudes."""
     whose = "its values" if tensor == layer.tensor else f"the values of {tensor}, which it reads,"
     return (
-        f"overflowed: {seen.overflow:,} of {seen.elements:,} of {whose} are beyond {limit:g}, "
+        f"overflowed: {seen.overflow:,} of {_counted(layer, tensor, seen):,} of {whose} are beyond "
+        f"{low.limits.largest:g}, "
         f"the largest {seen.magnitude:.3g}"
     )
 
 
 def mask(layer: Layer, seen: TensorRange) -> str:
     """A mask value that becomes an infinity and means the same."""
+    counted = _counted(layer, layer.tensor, seen)
     return (
-        f"a mask: {seen.overflow:,} of its {seen.elements:,} values, down to {seen.low:.3g}, become -inf; "
+        f"a mask: {seen.overflow:,} of its {counted:,} values, down to {seen.low:.3g}, become -inf; "
         f"the Softmax after it makes the same zeros of both"
     )
 
 
 def underflow(layer: Layer, seen: TensorRange) -> str:
     """Values under the format's normal range."""
+    counted = _counted(layer, layer.tensor, seen)
     return (
-        f"lost to underflow: {seen.lost / seen.elements:.1%} of its values round to zero in {layer.result}, "
-        f"{seen.subnormal / seen.elements:.1%} are zero or subnormal; the largest is {seen.magnitude:.3g}"
+        f"lost to underflow: {seen.lost / counted:.1%} of its values round to zero in {layer.result}, "
+        f"{seen.subnormal / counted:.1%} are zero or subnormal; the largest is {seen.magnitude:.3g}"
     )
 
 
@@ -112,6 +115,11 @@ def mend(kind: Kind, nodes: Sequence[str], part: str | None, casts: int, attenti
     chain = f", better the whole {part}" if part and part.endswith(("Norm", "normalisation")) else ""
     cost = f"{casts} more Cast{'' if casts == 1 else 's'}" if casts else "no more Casts"
     return f"keep {shown} in fp32 (precision.fp32){chain}; costs {cost}{'; ' + attention if attention else ''}"
+
+
+def _counted(layer: Layer, tensor: str, seen: TensorRange) -> int:
+    """Elements that no mask excludes, where that is known."""
+    return layer.stats.elements if tensor == layer.tensor and layer.stats is not None else seen.elements
 
 
 def _infinities(layer: Layer) -> str:

@@ -8,11 +8,14 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.core.artifacts import Layer, ValidationReport
-from pipeline.report import figures
+from pipeline.core.artifacts import Cause, Layer, ValidationReport
+from pipeline.report import figures, module_tree
+from pipeline.report.module_tree import Branch
 
 WORST = 10
 FAILURES = 5
+CAUSES = 3
+MODULES = 5
 NAME = 40
 """Columns for the name of a layer: what says most stands at its end."""
 
@@ -30,9 +33,15 @@ def show(console: Console, report: ValidationReport, *, where: str | None = None
         console.print(Padding(Text(line, "red"), (0, 0, 0, 2), expand=False))
     if len(report.failures) > FAILURES:
         console.print(Text(f"  and {len(report.failures) - FAILURES} more"))
+    for cause in report.causes[:CAUSES]:
+        console.print(_cause(cause))
+    if len(report.causes) > CAUSES:
+        console.print(Text(f"  and {len(report.causes) - CAUSES} more causes", "dim"))
     console.print(_outputs(report))
     if worst := figures.worst(report, WORST):
         console.print(_layers(worst))
+    if made := module_tree.top(report.layers, MODULES):
+        console.print(_modules(made))
     for line in report.not_run:
         console.print(Text(f"not run: {line}", "yellow"))
     if where is not None:
@@ -66,6 +75,24 @@ def _layers(layers: list[Layer]) -> Table:
         style = "red" if layer.bad else ""
         cells = (_tail(layer.node), layer.op, str(layer.result), sqnr, figures.db(layer.floor_db), layer.reason or "")
         table.add_row(*(Text(cell, style) for cell in cells))
+    return table
+
+
+def _cause(cause: Cause) -> Padding:
+    place = f"{cause.part or cause.op} in {cause.module}" if cause.module else cause.part or cause.op
+    text = (
+        Text("cause: ", "bold")
+        + Text(f"{_tail(cause.nodes[0])} ({place}) {cause.why}")
+        + Text(f"\n{cause.mend}", "dim")
+    )
+    return Padding(text, (0, 0, 0, 2), expand=False)
+
+
+def _modules(branches: list[Branch]) -> Table:
+    table = _table("where error is made", ">share", ">layers", ">bad")
+    for item in branches:
+        name = Text(_tail(".".join(item.path)) or "model")
+        table.add_row(name, f"{item.share:.1%}", str(item.layers), str(item.bad))
     return table
 
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     import jinja2
 
 TEMPLATE = "report.html"
+CAUSES = 8
+"""Causes that the page shows."""
+
 KERNELS = 25
 """Kernel names listed for a plan, those with the most nodes."""
 
@@ -79,6 +82,7 @@ def render(report: ValidationReport, plan: PrecisionPlan, plans: EnginePlans) ->
             kernels=_kernels,
             fused=_fused,
             most_kernels=KERNELS,
+            most_causes=CAUSES,
             data=_embed(page_data.build(report, plan, plans)),
             library=_library(),
         )

@@ -17,6 +17,9 @@ def render(report: ValidationReport, plan: PrecisionPlan, plans: EnginePlans) ->
     parts = [
         _head(report),
         _list(report.failures[:FAILURES], "…" if len(report.failures) > FAILURES else None),
+        _list(
+            [f"cause: {item.nodes[0]} ({item.part or item.op}): {item.why}; {item.mend}" for item in report.causes[:3]]
+        ),
         _table(("output", "origin", "SQNR", "max abs", "verdict"), _output_rows(report)),
         _table(("layer", "op", "in", "SQNR", "floor", "why"), _layer_rows(report)),
         _table(("plan", "targets", "MB", "kernels", "fused attentions"), _plan_rows(plans)),

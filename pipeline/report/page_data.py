@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.core import serde
 from pipeline.core.artifacts import Decision, EnginePlans, ErrorStats, Layer, PrecisionPlan, ValidationReport
-from pipeline.report import figures
+from pipeline.report import figures, module_tree
 
 REASONS = 3
 """Rules that a module's hover text names."""
@@ -34,6 +34,7 @@ def build(report: ValidationReport, plan: PrecisionPlan, plans: EnginePlans) -> 
         {
             "layers": _columns(report, plan, plans),
             "modules": _tree(plan),
+            "made": _made(report),
             "low": plan.low,
             "worst": [layer.tensor for layer in figures.worst(report, 1)],
         }
@@ -58,10 +59,14 @@ def _row(layer: Layer, decision: Decision | None, kernel: str | None) -> Iterato
     for name, figure in STATS.items():
         yield name, None if layer.stats is None else figure(layer.stats)
     yield "sqnrAll", None if layer.stats_all is None else layer.stats_all.sqnr_db
+    yield "why", layer.why
+    yield "own", None if layer.injected is None else layer.injected.relative_l2
+    yield "ownSqnr", None if layer.injected is None else layer.injected.sqnr_db
+    yield "ownNonfinite", None if layer.injected is None else layer.injected.nonfinite
     yield "operands", None if decision is None else decision.operands
     yield "accumulator", None if decision is None else decision.accumulator
     yield "rule", None if decision is None else decision.rule
-    yield "why", None if decision is None else decision.reason
+    yield "decided", None if decision is None else decision.reason
     yield "kernel", kernel
 
 
@@ -71,6 +76,20 @@ def _kernels(plans: EnginePlans) -> dict[str, str]:
     return (
         {} if text is None else {node: kernel.name or kernel.kind for kernel in text.kernels for node in kernel.nodes}
     )
+
+
+def _made(report: ValidationReport) -> dict[str, list[Any]]:
+    """Where error is made, by module: parents come before their children."""
+    found = module_tree.branches(report.layers)
+    return {
+        "id": [".".join(item.path) for item in found],
+        "parent": [".".join(item.path[:-1]) if item.path else None for item in found],
+        "label": [item.path[-1] if item.path else "model" for item in found],
+        "share": [item.share for item in found],
+        "layers": [item.layers for item in found],
+        "bad": [item.bad for item in found],
+        "nonfinite": [item.nonfinite for item in found],
+    }
 
 
 def _tree(plan: PrecisionPlan) -> dict[str, list[Any]]:

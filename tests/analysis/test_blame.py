@@ -80,7 +80,7 @@ def judge(tmp_path: Path) -> Judge:
         np.savez(batch, x=x.astype(np.float32))
         found, gaps = compare(reference, emulate(mixed), (), [batch], {}, Silent(), alone=True)
         judged = layers(reference, mixed, {}, found, gaps, 12.0)
-        suspected = blame.find(reference, mixed, judged)
+        suspected = blame.find(reference, mixed, judged, Format.FP16)
         ranges = magnitudes.of_tensors(path, suspected.suspects(), Format.FP16, [batch], {}, Silent())
         return blame.told(suspected, ranges)
 

@@ -4,7 +4,7 @@ const layers = data.layers;
 const total = layers.tensor ? layers.tensor.length : 0;
 const NONFINITE = { inf: Infinity, "-inf": -Infinity, nan: NaN };
 const number = (value) => (typeof value === "string" ? NONFINITE[value] : value);
-for (const name of ["sqnr", "relative", "max", "cosine", "floor", "margin", "sqnrAll"])
+for (const name of ["sqnr", "relative", "max", "cosine", "floor", "margin", "sqnrAll", "own", "ownSqnr"])
   layers[name] = (layers[name] || []).map(number);
 
 const show = {
@@ -22,16 +22,18 @@ const COLUMNS = [
   { key: "sqnr", title: "SQNR", width: "100px", right: true, text: show.db },
   { key: "floor", title: "Floor", width: "100px", right: true, text: show.db },
   { key: "margin", title: "Margin", width: "100px", right: true, text: show.db },
+  { key: "ownSqnr", title: "Injected", width: "100px", right: true, text: show.db },
   { key: "max", title: "Max abs", width: "100px", right: true, text: show.figure },
   { key: "module", title: "Module", width: "270px" },
   { key: "reason", title: "Reason", width: "420px" },
+  { key: "why", title: "What happened", width: "520px" },
 ];
 const state = { sort: "depth", down: false, rows: [], selected: -1 };
 const table = document.getElementById("table");
 const search = document.getElementById("search");
 const kind = document.getElementById("show");
 const haystack = Array.from({ length: total }, (_, i) =>
-  [layers.tensor[i], layers.node[i], layers.op[i], layers.module[i], layers.reason[i], layers.rule[i]].join(" ").toLowerCase());
+  [layers.tensor[i], layers.node[i], layers.op[i], layers.module[i], layers.reason[i], layers.why[i], layers.rule[i]].join(" ").toLowerCase());
 const KINDS = {
   all: () => true,
   bad: (i) => layers.bad[i],
@@ -158,11 +160,14 @@ function detail(i) {
   const facts = [
     ["Verdict", layers.bad[i] ? "bad" : layers.sqnr[i] == null ? "not compared" : "good"],
     ["Reason", layers.reason[i]],
+    ["What happened", layers.why[i]],
     ["Node", `${layers.node[i]} (${layers.op[i]}), position ${layers.depth[i]}`],
     ["Module", layers.module[i]],
     ["Origin", layers.origin[i]],
     ["SQNR", `${show.db(layers.sqnr[i])}, floor ${show.db(layers.floor[i])}, margin ${show.db(layers.margin[i])}`],
     ["SQNR, masked positions too", layers.sqnrAll[i] == null ? null : show.db(layers.sqnrAll[i])],
+    ["Injected by its node", layers.own[i] == null ? null :
+      `SQNR ${show.db(layers.ownSqnr[i])}` + (layers.ownNonfinite[i] ? `; ${layers.ownNonfinite[i]} values become NaN or infinite here` : "")],
     ["Relative L2", show.figure(layers.relative[i])],
     ["Max abs", show.figure(layers.max[i]) + (layers.worst[i] >= 0 ? ` in batch ${layers.worst[i]}` : "")],
     ["Cosine", layers.cosine[i] == null ? null : String(layers.cosine[i])],
@@ -170,7 +175,7 @@ function detail(i) {
     ["NaN, infinities", layers.nan[i] == null ? null :
       `${layers.nan[i]} and ${layers.inf[i]}; reference ${layers.nanReference[i]} and ${layers.infReference[i]}; ${layers.mismatched[i]} mismatched`],
     ["Precision", layers.rule[i] == null ? null : `operands ${layers.operands[i] || "–"}, accumulator ${layers.accumulator[i] || "as operands"}, result ${layers.result[i]}`],
-    ["Decided by", layers.rule[i] == null ? null : `${layers.rule[i]}: ${layers.why[i]}`],
+    ["Decided by", layers.rule[i] == null ? null : `${layers.rule[i]}: ${layers.decided[i]}`],
     ["Kernel", layers.kernel[i]],
   ];
   const list = element("dl");
@@ -183,6 +188,40 @@ function detail(i) {
 }
 document.getElementById("detail").addEventListener("click", (event) => { if (event.target.id === "detail") event.target.close(); });
 arrange();
+
+// ---- tree of modules: a module's children are made when it is opened ----
+const made = data.made;
+const childrenOf = new Map();
+made.id.forEach((_, at) => {
+  if (made.parent[at] === null) return;
+  if (!childrenOf.has(made.parent[at])) childrenOf.set(made.parent[at], []);
+  childrenOf.get(made.parent[at]).push(at);
+});
+for (const list of childrenOf.values()) list.sort((a, b) => made.share[b] - made.share[a]);
+
+function branch(at) {
+  const children = childrenOf.get(made.id[at]) || [];
+  const node = element(children.length ? "details" : "div", "branch");
+  const line = element(children.length ? "summary" : "p");
+  const bar = element("span", "bar");
+  bar.style.setProperty("--share", made.share[at]);
+  line.append(element("span", "name", made.label[at]), bar, element("span", "n", `${(100 * made.share[at]).toFixed(1)}%`),
+    element("span", made.bad[at] ? "bad" : "dim", `${made.bad[at]} of ${made.layers[at]} bad` + (made.nonfinite[at] ? `, ${made.nonfinite[at]} values become NaN or infinite` : "")));
+  node.append(line);
+  if (children.length)
+    node.addEventListener("toggle", () => { if (node.open && node.children.length === 1) node.append(...children.map(branch)); });
+  return node;
+}
+if (made.id.length) {
+  const root = branch(0);
+  document.getElementById("module-tree").replaceChildren(root);
+  root.open = true;
+}
+for (const button of document.querySelectorAll("button[data-tensor]"))
+  button.addEventListener("click", () => {
+    const i = layers.tensor.indexOf(button.dataset.tensor);
+    if (i >= 0) detail(i);
+  });
 
 // ---- charts: plotly.js, unpacked from this file ----
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -218,6 +257,7 @@ function depthTraces(limits) {
 function depthLimits() {
   const seen = [];
   for (let i = 0; i < total; i++) {
+    if (layers.own[i] > 0 && Number.isFinite(layers.own[i])) seen.push(layers.own[i]);
     if (layers.relative[i] > 0 && Number.isFinite(layers.relative[i])) seen.push(layers.relative[i]);
     if (Number.isFinite(layers.floor[i]) && layers.floor[i] != null) seen.push(10 ** (-layers.floor[i] / 20));
   }
@@ -232,9 +272,17 @@ function drawDepth() {
     type: "scatter", mode: "lines", name: "floor", hoverinfo: "skip", line: { color: css("--dim"), width: 1.5, dash: "dash" },
     x: withFloor.map((i) => layers.depth[i]), y: withFloor.map((i) => 10 ** (-layers.floor[i] / 20)),
   };
+  const own = Array.from({ length: total }, (_, i) => i).filter((i) => layers.own[i] > 0 || layers.ownNonfinite[i] > 0);
+  const injected = {
+    type: "scatter", mode: "markers", name: `injected (${own.length})`, customdata: own, marker: { color: css("--good"), size: 5, symbol: "diamond", opacity: 0.8 },
+    x: own.map((i) => layers.depth[i]), y: own.map((i) => limits.clamp(layers.ownNonfinite[i] > 0 ? Infinity : layers.own[i])),
+    text: own.map((i) => `<b>${escapeText(layers.tensor[i])}</b><br>injected by its node alone: ` +
+      (layers.ownNonfinite[i] > 0 ? `${layers.ownNonfinite[i]} values NaN or infinite` : `SQNR ${show.db(layers.ownSqnr[i])}`)),
+    hovertemplate: "%{text}<extra></extra>",
+  };
   const place = document.getElementById("depth-chart");
   const narrow = place.clientWidth < 500;
-  return Plotly.react(place, [floor, ...depthTraces(limits)], layout({
+  return Plotly.react(place, [floor, injected, ...depthTraces(limits)], layout({
     hovermode: "closest", showlegend: true, legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 },
     xaxis: { ...axis(), title: { text: "position in the graph" } },
     yaxis: { ...axis(), type: "log", range: [Math.log10(limits.low) - 0.1, Math.log10(limits.high) + 0.1], exponentformat: "power", dtick: 1,
