@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import onnx_ir as ir
 
-from pipeline.analysis.delta import minimise
+from pipeline.analysis import single_samples
+from pipeline.analysis.delta import drop_singly, minimise
 from pipeline.analysis.observe import observe
 from pipeline.analysis.regions import Closure, regions
 from pipeline.analysis.trials import Answer, Case, Trials
@@ -72,7 +75,7 @@ def bisect(case: Case, progress: Progress) -> Bisection:
     """Find a 1-minimal set of nodes whose return to fp32 makes the mixed graph of `case` pass.
 
     Delta debugging over connected regions, then over the nodes of those that are left, each try with its closure (see
-    `Closure`), then over the nodes that were found and what went along, one by one.
+    `Closure`), then over the nodes that were found and what went along, under the whole criterion.
 
     Raises:
         ValidationError: It fails with every node in fp32 too.
@@ -92,25 +95,39 @@ def bisect(case: Case, progress: Progress) -> Bisection:
     model = io.load(case.reference.path)
     ranges, _ = observe(case.reference.path, case.samples.validation.batches, case.plan.low, Silent())
     closure = Closure(model, trials.nodes, ranges)
-    found = _search(model, trials, closure, progress)
+    found = _search(case, model, trials, closure, progress)
     why = _Why(model=model, ranges=ranges, low=case.plan.low)
     returns = tuple(why.of(name, closure.sources(name, found), trials(frozenset(found) - {name})) for name in found)
     return _bisection(case, trials, before, trials(frozenset(found)), returns)
 
 
-def _search(model: ir.Model, trials: Trials, closure: Closure, progress: Progress) -> tuple[str, ...]:
-    rounding = set(trials.nodes)
-    nodes = [node for node in model.graph if str(node.name) in rounding]
+def _search(case: Case, model: ir.Model, trials: Trials, closure: Closure, progress: Progress) -> tuple[str, ...]:
+    """What mends every sample alone; from there, or from everything, one by one under the whole criterion."""
+    hint = _hint(case, model, trials, closure)
+    if not (hint and trials(hint).passed):
+        hint = closure(_seeds(model, trials, closure, frozenset()))
+    progress.note(f"{len(hint)} of {len(trials.nodes)} nodes are left; leaving them out one by one")
+    ordered = [name for name in trials.nodes if name in hint]
+    return drop_singly(ordered, lambda kept: trials(frozenset(kept)).passed)
 
-    def passes(names: Iterable[str]) -> bool:
-        return trials(closure(names)).passed
 
-    parts = minimise(regions(nodes), lambda kept: passes(_names(kept)))
-    left = _names(parts)
-    progress.note(f"{len(left)} of {len(nodes)} nodes are left, in {len(parts)} regions, after {trials.count} tries")
-    closed = closure(minimise(left, passes))
-    ordered = [name for name in trials.nodes if name in closed]
-    return minimise(ordered, lambda kept: trials(frozenset(kept)).passed)
+def _hint(case: Case, model: ir.Model, trials: Trials, closure: Closure) -> frozenset[str]:
+    """Nodes that mend each sample alone, the smallest sample first, so that most are found on few tokens."""
+    found: frozenset[str] = frozenset()
+    with tempfile.TemporaryDirectory() as folder:
+        for sample in single_samples.write(case.samples.validation.batches, case.inputs, Path(folder)):
+            alone = trials.on(sample)
+            if not alone(found).passed and alone(frozenset(alone.nodes)).passed:
+                found = closure((*found, *_seeds(model, alone, closure, found)))
+    return found
+
+
+def _seeds(model: ir.Model, trials: Trials, closure: Closure, given: frozenset[str]) -> tuple[str, ...]:
+    """Nodes that pass together with those `given` and the closure of both: regions first, then nodes."""
+    rounding = set(trials.nodes) - given
+    parts = regions([node for node in model.graph if str(node.name) in rounding])
+    left = minimise(parts, lambda kept: trials(closure((*given, *_names(kept)))).passed)
+    return minimise(_names(left), lambda kept: trials(closure((*given, *kept))).passed)
 
 
 def _names(parts: Sequence[Sequence[ir.Node]]) -> list[str]:

@@ -38,6 +38,19 @@ def minimise(items: Sequence[T], passes: Callable[[Sequence[T]], bool]) -> tuple
     return kept
 
 
+def drop_singly(items: Sequence[T], passes: Callable[[Sequence[T]], bool]) -> tuple[T, ...]:
+    """The same, for a set that is nearly minimal: one question an item where it is."""
+    kept = tuple(items)
+    while True:
+        before = kept
+        for item in before:
+            rest = tuple(other for other in kept if other != item)
+            if rest and passes(rest):
+                kept = rest
+        if kept == before:
+            return kept
+
+
 def _split(items: tuple[T, ...], parts: int) -> list[tuple[T, ...]]:
     bounds = [len(items) * index // parts for index in range(parts + 1)]
     return [items[start:end] for start, end in itertools.pairwise(bounds)]

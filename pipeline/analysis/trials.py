@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -102,6 +105,15 @@ class Trials:
             self._progress.advance("tries", self.count)
         return self._known[back]
 
+    def on(self, sample: Path) -> Trials:
+        """The same questions of one sample's outputs, without the task metric: only a hint, but a quick one."""
+        trials = copy.copy(self)
+        alone = dataclasses.replace(self._case.samples.validation, batches=(sample,), samples=1)
+        samples = dataclasses.replace(self._case.samples, validation=alone, task=None)
+        trials._case = dataclasses.replace(self._case, samples=samples, task=None)
+        trials._known, trials.count = {}, 0
+        return trials
+
     def ask(self, run: Run) -> Answer:
         """Whether what `run` computes passes."""
         case = self._case
@@ -127,7 +139,7 @@ class Trials:
         return Answer(passed=verdict.passed, reason="; ".join([*figures, task]) if verdict.passed else task)
 
     def _with(self, back: frozenset[str]) -> Run:
-        flags = np.array([name in back for name in self.nodes])
+        flags = np.array([name in back for name in self.nodes], bool)
         return lambda feeds: self._session({**feeds, FLAGS: flags})
 
     def _measure(self, run: Run) -> float | None:

@@ -20,6 +20,7 @@ COMMANDS = {
     "init": "init:init",
     "inspect": "inspect:inspect",
     "bisect": "bisect:bisect",
+    "compare": "compare:compare",
     "doctor": "doctor:doctor",
     "verify": "verify:verify",
     "clean": "clean:clean",
