@@ -6,8 +6,9 @@ from collections.abc import Collection, Iterable, Sequence
 
 import onnx_ir as ir
 
-from pipeline.precision import attention, decomposed_norms
+from pipeline.precision import attention, decomposed_norms, semantics
 from pipeline.precision.emulate import LOW
+from pipeline.precision.semantics import Movement
 
 NORMS = frozenset({"LayerNormalization", "RMSNormalization", "GroupNormalization", "InstanceNormalization", "Softmax"})
 
@@ -53,9 +54,14 @@ class Neighbourhood:
         return self._parts.get(name) or ("attention" if inside else None)
 
     def closure(self, nodes: Sequence[str], overflowing: Collection[str]) -> list[str]:
-        """`nodes` and whoever reads what overflows: it would be rounded again, and overflow again."""
-        readers = [str(node.name) for tensor in overflowing for node, _ in self._values[tensor].uses()]
-        wanted = {*nodes, *readers}
+        """`nodes` and whoever reads what overflows, moved about or not: it would be rounded and overflow again."""
+        wanted, waiting = set(nodes), [self._values[tensor] for tensor in overflowing]
+        while waiting:
+            for reader, _ in waiting.pop().uses():
+                name, row = str(reader.name), semantics.TABLE.get(reader.op_type)
+                if name not in wanted and row is not None and row.movement is Movement.EXACT:
+                    waiting += reader.outputs
+                wanted.add(name)
         return [name for name in self._nodes if name in wanted]
 
     def new_casts(self, nodes: Collection[str]) -> int:

@@ -245,3 +245,70 @@ def test_convolutions_whose_sums_no_emulation_rounds_are_named(tmp_path: Path, l
         "and they are emulated with fp32 sums only"
     )
     assert (line in report.not_run) is told
+
+
+def test_the_report_names_the_cause_and_what_would_mend_it(tmp_path: Path) -> None:
+    x = ONES.copy()
+    x[1, 1] = 40000
+
+    report = verdict(tmp_path, x)
+
+    assert [cause.nodes for cause in report.causes] == [("double",)]
+    assert report.causes[0].why == "overflowed: 1 of 12 of its values are beyond 65504, the largest 8e+04"
+    assert report.causes[0].mend == "keep double, root, half in fp32 (precision.fp32); costs no more Casts"
+    assert report.layers[2].why == "inherits 1 infinity from b; it begins at a (Add)"
+
+
+def test_a_report_that_passes_has_no_causes_and_all_injected_errors(tmp_path: Path) -> None:
+    report = verdict(tmp_path, ONES)
+
+    assert report.causes == ()
+    assert all(layer.injected is not None and layer.why is None for layer in report.layers)
+
+
+@pytest.mark.parametrize("layer", ["a", "b", "y"])
+@pytest.mark.parametrize("position", [0, 5, 11])
+def test_nan_planted_in_any_layer_fails(tmp_path: Path, layer: str, position: int) -> None:
+    planted = model()
+    node = next(node for node in planted.graph if node.outputs[0].name == layer)
+    _plant_nan(planted.graph, node, position)
+
+    report = verdict(tmp_path, ONES, change=saved(planted, tmp_path / "planted"))
+
+    assert not report.passed
+    bad = next(item for item in report.layers if item.bad)
+    assert (bad.tensor, bad.reason) == (layer, "1 of 12 elements are NaN where its reference has none")
+    assert report.causes[0].tensor == layer
+
+
+def _plant_nan(graph: ir.Graph, node: ir.Node, position: int) -> None:
+    """Add zeros to the result of `node`, and NaN to one element of it."""
+    result, name = node.outputs[0], str(node.outputs[0].name)
+    poison = np.zeros(12, np.float32)
+    poison[position] = np.nan
+    graph.register_initializer(ir.val("poison", const_value=ir.tensor(poison.reshape(3, 4), name="poison")))
+    added = ir.node("Add", [result, graph.initializers["poison"]], name="plant")
+    result.replace_all_uses_with(added.outputs[0], replace_graph_outputs=True)
+    added.replace_input_with(0, result)
+    result.name, added.outputs[0].name = f"{name}::sane", name
+    added.outputs[0].dtype, added.outputs[0].shape = ir.DataType.FLOAT, ir.Shape(["batch", "sequence"])
+    graph.insert_after(node, added)
+
+
+HIDDEN = """
+<ir_version: 10, opset_import: ["" : 20]>
+hidden (float[batch, sequence] x, int64[batch, sequence] mask) => (float[batch, sequence] y)
+<float two = {2.0}, float quarter = {0.25}> {
+    [double] a = Mul(x, two)
+    [quarter] y = Mul(a, quarter)
+}
+"""
+
+
+def test_an_overflow_that_the_runtime_alone_would_hide_fails(tmp_path: Path) -> None:
+    report = verdict(tmp_path, np.full((3, 4), 60000.0), text=HIDDEN)
+
+    assert not report.passed
+    assert [layer.bad for layer in report.layers] == [True, True]
+    assert report.outputs[0].stats.inf_candidate == 12
+    assert report.causes[0].nodes == ("double",)
