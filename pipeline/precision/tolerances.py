@@ -1,8 +1,8 @@
 """Polygraphy's element-wise and max checks, reduced in the graph: its arithmetic, its rule for zeros.
 
 A difference is |candidate - reference| in fp32, 0 where both are the same infinity. It is widened to float64, and there
-compared, and divided by |reference|, or by 2.2e-16 where that is zero. An element agrees where either is within its tolerance; NaN is within none. Unlike
-Polygraphy's, an empty tensor agrees with nothing.
+compared, and divided by |reference|, or by 2.2e-16 where that is zero. An element agrees where either is within its
+tolerance; NaN is within none. Unlike Polygraphy's, an empty tensor agrees with nothing.
 """
 
 from __future__ import annotations
