@@ -165,28 +165,33 @@ class _Why:
 
     def of(self, name: str, along: tuple[str, ...], without: Answer) -> Return:
         node = next(node for node in self.model.graph if node.name == name)
-        results = [reason for value in node.outputs if (reason := self._loss(value))]
-        operands = [reason for value in node.inputs if value is not None and (reason := self._loss(value))]
-        said = [f"its result {reason}" for reason in results] or [f"it reads what {reason}" for reason in operands]
+        operands = [value for value in node.inputs if value is not None]
+        said = [
+            [f"{whose} {reason}" for value in values if (reason := loss(value))]
+            for loss in (self._overflow, self._underflow)
+            for whose, values in (("its result", node.outputs), ("it reads what", operands))
+        ]
         return Return(
             node=name,
             op=node.op_type,
             module=modules.module_of(node),
-            reason="; ".join(said) or f"its own roundings to {self.low} cost too much",
+            reason="; ".join(next(filter(None, said), [])) or f"its own roundings to {self.low} cost too much",
             along=along,
             without=without.reason,
         )
 
-    def _loss(self, value: ir.Value) -> str | None:
+    def _overflow(self, value: ir.Value) -> str | None:
         held = self.ranges.get(str(value.name))
-        if held is None:
+        if held is None or held.overflow == 0:
             return None
-        if held.overflow:
-            largest = self.low.limits.largest
-            return f"reaches {held.magnitude:.3g}, beyond {largest:g}: {held.overflow} of {held.elements} values"
-        if held.lost or held.subnormal:
-            return (
-                f"is too small: {held.lost / held.elements:.1%} of its values become 0, "
-                f"{(held.subnormal - held.lost) / held.elements:.1%} lose digits, magnitudes from {held.smallest:.1e}"
-            )
-        return None
+        largest = self.low.limits.largest
+        return f"reaches {held.magnitude:.3g}, beyond {largest:g}: {held.overflow} of {held.elements} values"
+
+    def _underflow(self, value: ir.Value) -> str | None:
+        held = self.ranges.get(str(value.name))
+        if held is None or held.subnormal == 0:
+            return None
+        return (
+            f"is too small: {held.lost / held.elements:.1%} of its values become 0, "
+            f"{(held.subnormal - held.lost) / held.elements:.1%} lose digits, magnitudes from {held.smallest:.1e}"
+        )
