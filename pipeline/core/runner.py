@@ -96,7 +96,7 @@ class Runner:
         values = {name: value.consume() if isinstance(value, Handle) else value for name, value in inputs.items()}
         self.progress.note(f"{stage.name} …")
         with self.store.workspace(stage.name) as out:
-            artifact = stage.function(**values, out=out, progress=self.progress)
+            artifact = stage(**values, out=out, progress=self.progress)
             entry = self.store.commit(stage.name, key(stage, inputs), out, artifact)
         self.fresh.append(stage.name)
         return Handle(stage.name, entry, stage.result_type, self.store)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pipeline.core.artifacts import ActivationRanges, OnnxModel, Samples
@@ -45,11 +46,13 @@ def calibrate(
     from pipeline.analysis.observe import observe
     from pipeline.graph import io
 
-    tensors, unobserved = observe(reference.path, samples.calibration.batches, low, progress)
+    with ThreadPoolExecutor(max_workers=1) as aside:  # hashing hundreds of megabytes need not be waited for
+        digest = aside.submit(io.model_digest, reference)
+        tensors, unobserved = observe(reference.path, samples.calibration.batches, low, progress)
     if not tensors:
         raise CalibrationError("no float tensor of the model could be observed", where=str(reference.path))
     return ActivationRanges(
-        model=io.model_digest(reference),
+        model=digest.result(),
         samples=samples.calibration.samples,
         low=low,
         tensors=tensors,
