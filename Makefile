@@ -70,7 +70,7 @@ clean: ## Remove .venv, the store and everything that was built
 	rm -rf .venv .trt-pipeline engines/*/build engines/*/build-*
 
 $(BIN)/python:
-	@$(PYTHON) .ci/platform.py
+	@$(PYTHON) .ci/check_machine.py
 	@$(PYTHON) -m venv .venv
 
 $(BIN)/.installed: pyproject.toml .constraints.txt | $(BIN)/python
