@@ -103,6 +103,7 @@ def task_verdict(task: TaskSpec, origin: Origin, reference: float, candidate: fl
 
     worsening = meter_of(task.metric).worsening(reference, candidate)
     passed = bool(worsening <= task.tolerance)
+    change = "no worse" if worsening <= 0 else f"worse by {worsening:.3g}"
     return TaskVerdict(
         metric=str(task.metric),
         origin=origin,
@@ -111,7 +112,7 @@ def task_verdict(task: TaskSpec, origin: Origin, reference: float, candidate: fl
         tolerance=task.tolerance,
         samples=samples,
         passed=passed,
-        reason=f"{reference:.6g} in fp32, {candidate:.6g} here: worse by {worsening:.3g}, {task.tolerance:g} allowed",
+        reason=f"{reference:.6g} in fp32, {candidate:.6g} here: {change}, {task.tolerance:g} allowed",
     )
 
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from pipeline.core.artifacts import Weights
+from pipeline.core.callables import resolve
 from pipeline.core.errors import SourceError
 from pipeline.core.spec import InputSpec
-
-Load = Callable[[Path], tuple[torch.nn.Module, dict[str, torch.Tensor]]]
 
 
 @contextmanager
@@ -53,7 +49,7 @@ def load(reference: str, engine: Path, weights: Weights) -> tuple[torch.nn.Modul
             through as it is.
     """
     with importable(weights.folder):
-        result = _function(reference, engine)(weights.checkpoint)
+        result = resolve(reference, engine)(weights.checkpoint)
     if not (isinstance(result, tuple) and len(result) == 2):
         raise SourceError(f"returned {type(result).__name__}, expected (module, example inputs)", where=reference)
     module, example = result
@@ -88,37 +84,3 @@ def require_inputs(example: Mapping[str, torch.Tensor], inputs: Mapping[str, Inp
                 f"example input {name} is {found} {list(shape)}, the spec says {spec.dtype} {list(spec.axes)}",
                 where=reference,
             )
-
-
-def _function(reference: str, engine: Path) -> Load:
-    source, colon, name = reference.rpartition(":")
-    if not (colon and source and name):
-        raise SourceError("not of the form file.py:function or module:function", where=reference)
-    module = _from_file(engine / source, reference) if source.endswith(".py") else _from_module(source, reference)
-    function = getattr(module, name, None)
-    if not callable(function):
-        raise SourceError(f"{source} has no function '{name}'", where=reference)
-    found: Load = function
-    return found
-
-
-def _from_file(path: Path, reference: str) -> Any:
-    spec = importlib.util.spec_from_file_location(f"engine_{path.parent.name.replace('-', '_')}_{path.stem}", path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise SourceError(
-            f"no such file in {path.parent.name}/", where=reference, hint="the path is relative to engine.toml"
-        )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def _from_module(name: str, reference: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
-            raise SourceError(
-                f"no module '{error.name}'", where=reference, hint="install it, or name a file: model.py:load"
-            ) from error
-        raise

@@ -70,7 +70,7 @@ def test_the_function_may_import_what_lies_among_the_weights(folders):
         (
             "no_such_module_here:load",
             "no_such_module_here:load: no module 'no_such_module_here'\n"
-            "  hint: install it, or name a file: model.py:load",
+            "  hint: install it, or name a file beside engine.toml: file.py:function",
         ),
         ("model.py:no_pair", "model.py:no_pair: returned Linear, expected (module, example inputs)"),
         ("model.py:no_module", "model.py:no_module: returned a function as module, expected torch.nn.Module"),
