@@ -12,6 +12,7 @@ from pipeline import publish
 from pipeline.core import spec_file, trees
 from pipeline.core.artifacts import Files, Samples, SourceTree, Weights
 from pipeline.core.errors import SourceError, SpecError, StoreError, Unreachable
+from pipeline.core.order import ORDER
 from pipeline.core.progress import Progress
 from pipeline.core.runner import Damaged, Handle, Runner
 from pipeline.core.spec import DataSource, EngineSpec
@@ -32,20 +33,6 @@ from pipeline.stages.ship import ship
 from pipeline.stages.validate import validate
 
 STORE = ".trt-pipeline"
-ORDER = (
-    "fetch",
-    "sample",
-    "export",
-    "canonicalise",
-    "calibrate",
-    "probe",
-    "mark",
-    "convert",
-    "build",
-    "validate",
-    "render",
-    "ship",
-)
 RESTARTS = 3
 
 

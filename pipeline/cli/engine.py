@@ -9,25 +9,14 @@ import click
 from pipeline.cli import options
 from pipeline.cli.context import Context
 from pipeline.cli.exit_codes import ExitCode
+from pipeline.core.order import ORDER
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from pipeline.flow import Results
 
-STAGES = (
-    "fetch",
-    "sample",
-    "export",
-    "canonicalise",
-    "calibrate",
-    "probe",
-    "mark",
-    "convert",
-    "build",
-    "validate",
-    "ship",
-)
+STAGES = tuple(name for name in ORDER if name != "render")
 
 
 @click.command()

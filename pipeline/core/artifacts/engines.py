@@ -1,0 +1,122 @@
+"""Serialized TensorRT plans and the kernels in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.core.artifacts.models import Check
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kernel:
+    """One kernel entry of a plan's text.
+
+    Attributes:
+        kind: Its kind in the text: `function`, `fully_connected`, `corrltn`, `runtime_fusion`, …
+        name: Its name, such as `_gemm_mha_v2`.
+        nodes: ONNX nodes that it names, in order.
+        accumulation: `accumulation_type` of a GEMM as written, or None where the text has none.
+        operands: Types of the two operands of its GEMM or convolution, else of all its tensor inputs, each once
+            (`half`, `float`, …); empty where not observable.
+        results: Type of its GEMM's or convolution's result, else of all its outputs, each once; likewise.
+    """
+
+    kind: str
+    name: str
+    nodes: tuple[str, ...]
+    accumulation: int | None = None
+    operands: tuple[str, ...] = ()
+    results: tuple[str, ...] = ()
+
+    @property
+    def fused_attention(self) -> bool:
+        """Whether this is one kernel for a whole attention."""
+        return "mha" in self.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanText:
+    """What a TensorRT-RTX plan says of itself, read without a GPU.
+
+    Attributes:
+        version: Version in the header, or None if the header is not one that was tested.
+        targets: Compute capabilities in the header's mask.
+        kernels: Kernel entries; empty where `version` is None.
+    """
+
+    version: str | None
+    targets: tuple[str, ...]
+    kernels: tuple[Kernel, ...]
+
+    @property
+    def fused_attentions(self) -> int:
+        """Number of fused attention kernels."""
+        return sum(kernel.fused_attention for kernel in self.kernels)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FusionBaseline:
+    """Kernels of the all-low-format plan: what marking must not break.
+
+    Attributes:
+        attentions: Attention cores found in the graph (Softmax between two MatMuls).
+        target: Compute capability that it was built for.
+        plan: Its kernels; None where no such plan can be built here.
+        reason: Why `plan` is None.
+    """
+
+    attentions: int
+    target: str | None = None
+    plan: PlanText | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnginePlan:
+    """One serialized TensorRT plan.
+
+    Attributes:
+        path: The `.plan` file.
+        log: TensorRT's log of the build.
+        flavour: `tensorrt-rtx` or `tensorrt`.
+        version: Version of the library that built it.
+        targets: Compute capabilities that it was built for.
+        digest: SHA-256 of the file.
+        size: Bytes.
+        flags: What was set, by name, such as `BuilderFlag.TF32`.
+        tf32: Whether TF32 was allowed.
+        workspace_mib: Workspace limit.
+        profiles: Input name to (min, opt, max) shapes.
+        text: Kernels, where the plan can be read.
+        checks: Delivered-precision checks.
+        warnings: TensorRT's warnings, each once.
+        seconds: Time the build took.
+    """
+
+    path: Path
+    log: Path
+    flavour: str
+    version: str
+    targets: tuple[str, ...]
+    digest: str
+    size: int
+    flags: tuple[str, ...]
+    tf32: bool
+    workspace_mib: int
+    profiles: dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]
+    text: PlanText | None
+    checks: tuple[Check, ...]
+    warnings: tuple[str, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnginePlans:
+    """All plans of one engine: one for the targets that share a plan, one each for those that cannot."""
+
+    plans: tuple[EnginePlan, ...]
+
+    def __post_init__(self) -> None:
+        if not self.plans:
+            raise ValueError("no plan was built")

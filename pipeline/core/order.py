@@ -1,0 +1,18 @@
+"""The names of the stages, in the order in which a run takes them."""
+
+from __future__ import annotations
+
+ORDER = (
+    "fetch",
+    "sample",
+    "export",
+    "canonicalise",
+    "calibrate",
+    "probe",
+    "mark",
+    "convert",
+    "build",
+    "validate",
+    "render",
+    "ship",
+)

@@ -1,0 +1,49 @@
+"""What an `engine.toml` says, as records that cannot be invalid; keys of the file are names of the fields."""
+
+from pipeline.core.spec.data import (
+    CalibrationSpec,
+    DataSource,
+    Fit,
+    ImageOptions,
+    Metric,
+    Reader,
+    TaskSpec,
+)
+from pipeline.core.spec.deployment import (
+    BuildSpec,
+    Policy,
+    PrecisionSpec,
+    ToleranceSpec,
+)
+from pipeline.core.spec.engine import (
+    AxisRange,
+    EngineSpec,
+    InputSpec,
+)
+from pipeline.core.spec.sources import (
+    ModelSpec,
+    Package,
+    Source,
+    WeightsSource,
+)
+
+__all__ = [
+    "AxisRange",
+    "BuildSpec",
+    "CalibrationSpec",
+    "DataSource",
+    "EngineSpec",
+    "Fit",
+    "ImageOptions",
+    "InputSpec",
+    "Metric",
+    "ModelSpec",
+    "Package",
+    "Policy",
+    "PrecisionSpec",
+    "Reader",
+    "Source",
+    "TaskSpec",
+    "ToleranceSpec",
+    "WeightsSource",
+]

@@ -1,0 +1,102 @@
+"""How precision is decided, what may differ, and how the plan is built."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pipeline.core.formats import Format
+
+
+class Policy(StrEnum):
+    """A named precision policy; any other value of `precision.policy` is the path of a policy file."""
+
+    SENSITIVE = "sensitive"
+    ALL_FP16 = "all-fp16"
+    ALL_FP32 = "all-fp32"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrecisionSpec:
+    """How precision is decided.
+
+    Attributes:
+        policy: `sensitive`, `all-fp16`, `all-fp32`, or the path of a policy file relative to `engine.toml`.
+        low: The low format.
+        accumulator: Format of GEMM accumulators: `fp32` (asked for with Casts) or `fp16` (whatever TensorRT takes).
+        overflow_margin: A calibrated magnitude within this factor of the format's largest number counts as an overflow.
+        underflow_share: Share of nonzero elements that may be lost to underflow before a node is kept in fp32.
+        fp32: Patterns (fnmatch) over node names and module paths to keep in fp32.
+        fp16: Patterns to put in the low format against the rules; applied last.
+    """
+
+    policy: str = Policy.SENSITIVE
+    low: Format = Format.FP16
+    accumulator: Format = Format.FP32
+    overflow_margin: float = 4.0
+    underflow_share: float = 0.5
+    fp32: tuple[str, ...] = ()
+    fp16: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.low not in (Format.FP16, Format.BF16):
+            raise ValueError(f"low must be fp16 or bf16, got {self.low}")
+        if self.accumulator not in (Format.FP32, self.low):
+            raise ValueError(f"accumulator must be fp32 or {self.low}, got {self.accumulator}")
+        if not 1.0 <= self.overflow_margin < math.inf:
+            raise ValueError(f"overflow_margin must be at least 1, got {self.overflow_margin}")
+        if not 0.0 <= self.underflow_share <= 1.0:
+            raise ValueError(f"underflow_share must lie in 0..1, got {self.underflow_share}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToleranceSpec:
+    """What a comparison may differ by.
+
+    Attributes:
+        output_atol: Absolute tolerance of graph outputs (Polygraphy's comparator).
+        output_rtol: Relative tolerance of graph outputs (Polygraphy's comparator).
+        output_sqnr_db: Floor of every graph output's SQNR, in dB.
+        layer_slack_db: A layer is bad when its SQNR is more than this under the rounding noise expected there, in dB.
+        export_atol: Absolute tolerance of the ONNX model against the PyTorch module, both in fp32.
+    """
+
+    output_atol: float = 5e-2
+    output_rtol: float = 5e-2
+    output_sqnr_db: float = 40.0
+    layer_slack_db: float = 12.0
+    export_atol: float = 1e-3
+
+    def __post_init__(self) -> None:
+        for name in self.__dataclass_fields__:
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"{name} must be finite and not negative, got {value}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildSpec:
+    """How the plan is built.
+
+    Attributes:
+        targets: Compute capabilities, such as `8.9`, for TensorRT-RTX (no GPU needed), or `gpu` for TensorRT on the
+            GPU at hand.
+        workspace_mib: Workspace limit in MiB; set explicitly because it changes the bytes of the plan.
+        tf32: Whether fp32 matrix products may use TF32.
+    """
+
+    targets: tuple[str, ...] = ("8.6", "8.9", "12.0")
+    workspace_mib: int = 1024
+    tf32: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.targets:
+            raise ValueError('targets must name at least one compute capability, such as "8.9"')
+        known = {"7.5", "8.0", "8.6", "8.9", "12.0", "12.1", "gpu"}
+        strangers = [target for target in self.targets if target not in known]
+        if strangers:
+            offered = ", ".join(sorted(known - {"gpu"}))
+            raise ValueError(f"unknown targets {strangers}; TensorRT-RTX builds for {offered}, TensorRT for 'gpu'")
+        if self.workspace_mib < 1:
+            raise ValueError(f"workspace_mib must be at least 1, got {self.workspace_mib}")
