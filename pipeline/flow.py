@@ -144,7 +144,7 @@ def _with_options(spec: EngineSpec, options: Options) -> EngineSpec:
 
 def _gpu() -> str:
     """The GPUs of this machine in words, or ""."""
-    from pipeline.backends.tensorrt import device
+    from pipeline.core import device
 
     return ", ".join(f"{gpu.name} ({gpu.capability})" for gpu in device.probe().gpus)
 

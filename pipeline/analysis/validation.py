@@ -15,9 +15,9 @@ from pipeline.analysis.compare import compare
 from pipeline.analysis.layers import layers, worse
 from pipeline.analysis.outputs import Run
 from pipeline.backends.onnxruntime import Session
-from pipeline.backends.tensorrt import device
 from pipeline.backends.tensorrt.engine import Engine
 from pipeline.backends.tensorrt.flavour import Flavour
+from pipeline.core import device
 from pipeline.core.artifacts import (
     Cause,
     EnginePlan,

@@ -91,7 +91,7 @@ def _build_named(work: _Work, targets: tuple[str, ...]) -> tuple[_Result, ...]:
 
 
 def _build_for_gpu(work: _Work) -> tuple[_Result, ...]:
-    from pipeline.backends.tensorrt import device
+    from pipeline.core import device
 
     devices = device.probe()
     if not devices.gpus:

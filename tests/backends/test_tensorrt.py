@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from pipeline.backends import plan_text
-from pipeline.backends.tensorrt import device, doctor, flavour, process, profiles
+from pipeline.backends.tensorrt import doctor, flavour, process, profiles
 from pipeline.backends.tensorrt.engine import Engine
 from pipeline.backends.tensorrt.flavour import Flavour
 from pipeline.backends.tensorrt.records import BuildRequest
-from pipeline.core import digest
+from pipeline.core import device, digest
 from pipeline.core.errors import BackendUnavailable, BuildError
 from pipeline.core.progress import Silent
 from pipeline.core.spec import AxisRange, InputSpec

@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.backends.tensorrt import device
+from pipeline.core import device
 
 
 @pytest.fixture(scope="session")

@@ -106,7 +106,7 @@ def test_an_only_target_that_a_type_forbids_is_named(tmp_path):
 
 
 def test_the_gpu_target_without_a_gpu_says_what_to_name_instead(tmp_path, request):
-    from pipeline.backends.tensorrt import device
+    from pipeline.core import device
 
     reason = device.probe().reason
     if reason is None:

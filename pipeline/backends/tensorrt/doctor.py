@@ -6,9 +6,10 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
-from pipeline.backends.tensorrt import device, flavour
-from pipeline.backends.tensorrt.device import Devices
+from pipeline.backends.tensorrt import flavour
 from pipeline.backends.tensorrt.flavour import Flavour
+from pipeline.core import device
+from pipeline.core.device import Devices
 
 _TIMEOUT_S = 60
 

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.backends.tensorrt import device
 from pipeline.backends.tensorrt import flavour as flavours
 from pipeline.backends.tensorrt.flavour import Flavour
-from pipeline.core import digest
+from pipeline.core import device, digest
 from pipeline.core.errors import BackendUnavailable, StoreError
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
