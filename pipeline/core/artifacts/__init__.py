@@ -21,7 +21,9 @@ from pipeline.core.artifacts.models import (
     TensorInfo,
 )
 from pipeline.core.artifacts.precision import (
+    Basis,
     Decision,
+    Growing,
     PrecisionPlan,
 )
 from pipeline.core.artifacts.samples import (
@@ -74,6 +76,7 @@ __all__ = [
     "Fate",
     "Files",
     "FusionBaseline",
+    "Growing",
     "Injected",
     "Kept",
     "Kernel",

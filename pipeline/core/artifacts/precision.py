@@ -3,8 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from pipeline.core.formats import Format
+
+
+class Basis(StrEnum):
+    """What a decision rests on.
+
+    Attributes:
+        PROOF: Bounds that hold for every input that the spec admits.
+        SAMPLES: What calibration saw.
+        USER: A user's word: a pattern, a policy that decides everything, the types that a model arrived with.
+        RULE: What the operator does, or what its neighbours compute in, whatever the values are.
+    """
+
+    PROOF = "proof"
+    SAMPLES = "samples"
+    USER = "user"
+    RULE = "rule"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +37,11 @@ class Decision:
         result: Format of its float results; None where it has none.
         rule: Name of the rule that decided.
         reason: In words, with the figure that decided.
+        basis: What it rests on: for a node in a low format, why its values fit that.
+        margin: How many times larger than observed the values of a node in a low format may be; None where nothing was
+            observed, or nothing is stored low.
+        bound: Largest magnitude that its values can have for any input; infinite where none is known, None where nothing
+            is stored low.
     """
 
     node: str
@@ -30,6 +52,29 @@ class Decision:
     result: Format | None
     rule: str
     reason: str
+    basis: Basis = Basis.RULE
+    margin: float | None = None
+    bound: float | None = None
+
+    @property
+    def at_risk(self) -> bool:
+        """Whether its values fit only as far as the samples tell: no bound shows that they always do."""
+        return self.basis is Basis.SAMPLES and self.bound is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Growing:
+    """A tensor in a low format whose range still grew when calibration ended, not far from the format's limit.
+
+    Attributes:
+        tensor: Its name.
+        magnitudes: Largest magnitude after each part of calibration.
+        limit: Largest number of its format.
+    """
+
+    tensor: str
+    magnitudes: tuple[float, ...]
+    limit: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +86,11 @@ class PrecisionPlan:
         policy: Name of the policy, or path of the policy file.
         low: The low format.
         decisions: One a node of the main graph, in graph order.
+        growing: Tensors of which calibration may not have seen enough.
     """
 
     model: str
     policy: str
     low: Format
     decisions: tuple[Decision, ...]
+    growing: tuple[Growing, ...] = ()

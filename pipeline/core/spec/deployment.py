@@ -27,7 +27,10 @@ class PrecisionSpec:
         accumulator: Format of GEMM accumulators: `fp32` (asked for with Casts) or `fp16` (whatever TensorRT takes).
         overflow_margin: A calibrated magnitude within this factor of the format's largest number counts as an overflow.
         underflow_share: Share of nonzero elements that may be lost to underflow before a node is kept in fp32.
+        range_format: Format of what the low format cannot hold although its precision would do: `fp32`, or `bf16`, which
+            has the range of fp32 and an eighth of fp16's precision. Where a target has no bf16 (7.5) it is fp32.
         fp32: Patterns (fnmatch) over node names and module paths to keep in fp32.
+        bf16: Patterns to put in bf16.
         fp16: Patterns to put in the low format against the rules; applied last.
     """
 
@@ -36,7 +39,9 @@ class PrecisionSpec:
     accumulator: Format = Format.FP32
     overflow_margin: float = 4.0
     underflow_share: float = 0.5
+    range_format: Format = Format.FP32
     fp32: tuple[str, ...] = ()
+    bf16: tuple[str, ...] = ()
     fp16: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -44,6 +49,8 @@ class PrecisionSpec:
             raise ValueError(f"low must be fp16 or bf16, got {self.low}")
         if self.accumulator not in (Format.FP32, self.low):
             raise ValueError(f"accumulator must be fp32 or {self.low}, got {self.accumulator}")
+        if self.range_format not in (Format.FP32, Format.BF16):
+            raise ValueError(f"range_format must be fp32 or bf16, got {self.range_format}")
         if not 1.0 <= self.overflow_margin < math.inf:
             raise ValueError(f"overflow_margin must be at least 1, got {self.overflow_margin}")
         if not 0.0 <= self.underflow_share <= 1.0:
