@@ -62,6 +62,7 @@ from pipeline.core.artifacts.validation import (
 
 __all__ = [
     "ActivationRanges",
+    "Basis",
     "Budget",
     "Bundle",
     "Cause",

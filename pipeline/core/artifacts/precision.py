@@ -40,8 +40,8 @@ class Decision:
         basis: What it rests on: for a node in a low format, why its values fit that.
         margin: How many times larger than observed the values of a node in a low format may be; None where nothing was
             observed, or nothing is stored low.
-        bound: Largest magnitude that its values can have for any input; infinite where none is known, None where nothing
-            is stored low.
+        bound: Largest magnitude that its values can have for any input; infinite where none is known, None where
+            nothing is stored low.
     """
 
     node: str

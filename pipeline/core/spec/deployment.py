@@ -27,8 +27,8 @@ class PrecisionSpec:
         accumulator: Format of GEMM accumulators: `fp32` (asked for with Casts) or `fp16` (whatever TensorRT takes).
         overflow_margin: A calibrated magnitude within this factor of the format's largest number counts as an overflow.
         underflow_share: Share of nonzero elements that may be lost to underflow before a node is kept in fp32.
-        range_format: Format of what the low format cannot hold although its precision would do: `fp32`, or `bf16`, which
-            has the range of fp32 and an eighth of fp16's precision. Where a target has no bf16 (7.5) it is fp32.
+        range_format: Format of what the low format cannot hold although its precision would do: `fp32`, or `bf16`,
+            which has the range of fp32 and an eighth of fp16's precision. Where a target has no bf16 (7.5) it is fp32.
         fp32: Patterns (fnmatch) over node names and module paths to keep in fp32.
         bf16: Patterns to put in bf16.
         fp16: Patterns to put in the low format against the rules; applied last.
