@@ -103,7 +103,21 @@ class BundleError(PipelineError):
     exit_code = 6
 
 
+class SignatureError(BundleError):
+    """A bundle is not signed by the key that was given, or its manifest is not what was signed."""
+
+    exit_code = 7
+
+
+class KeyFileError(PipelineError):
+    """A file is not a key that can sign or check a bundle."""
+
+
 class StoreError(PipelineError):
     """The store is damaged, locked, or on a file system that cannot hold it."""
 
     exit_code = 6
+
+
+class InputError(PipelineError):
+    """What was fed to a bundle is not what its graph and its profile take."""
