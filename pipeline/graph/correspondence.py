@@ -76,13 +76,35 @@ def _follow(tensor: str, tables: list[dict[str, Fate]]) -> Fate:
 
 def _then(first: Fate, second: Fate) -> Fate:
     reasons = [reason for reason in (first.reason, second.reason) if reason]
+    exponents, axis = _compose_exponents(first, second)
     return Fate(
         tensor=first.tensor,
         now=second.now,
         exponent=first.exponent + second.exponent,
+        exponents=exponents,
+        axis=axis,
         layout=_compose_layouts(first.layout, second.layout),
         reason="; ".join(reasons) or None,
     )
+
+
+def _compose_exponents(first: Fate, second: Fate) -> tuple[tuple[int, ...], int]:
+    """Exponents of channels, along their axis of the last tensor.
+
+    Raises:
+        ValueError: The two rewrites scaled along different axes.
+    """
+    before = first.axis
+    if first.exponents and second.layout is not None:
+        rank = len(second.layout)
+        before = second.layout.index(first.axis + rank) - rank
+    if not first.exponents:
+        return second.exponents, second.axis
+    if not second.exponents:
+        return first.exponents, before
+    if before != second.axis or len(first.exponents) != len(second.exponents):
+        raise ValueError(f"tensor {first.tensor} was scaled along axes {before} and {second.axis}")
+    return tuple(one + other for one, other in zip(first.exponents, second.exponents, strict=True)), before
 
 
 def _compose_layouts(first: tuple[int, ...] | None, second: tuple[int, ...] | None) -> tuple[int, ...] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import onnx_ir as ir
 
 from pipeline.core.artifacts import Fate
@@ -178,11 +179,12 @@ class _Builder:
     def _as_reference(self, name: str, made: ir.Value, side: str) -> ir.Value:
         """What the candidate has for tensor `name`, in the reference's scale and layout."""
         fate = self.fates.get(name)
-        if fate is not None and fate.layout is not None:
+        if fate is None:
+            return made
+        made = self._scaled(made, fate, -1, f"{side}::{name}")
+        if fate.layout is not None:
             inverse = [fate.layout.index(axis) for axis in range(len(fate.layout))]
             made = self._add("Transpose", [made], f"{side}::{name}::layout", perm=inverse)
-        if fate is not None and fate.exponent:
-            made = self._scaled(made, -fate.exponent, f"{side}::{name}")
         return made
 
     def _as_candidate(self, value: ir.Value) -> ir.Value:
@@ -191,12 +193,15 @@ class _Builder:
         fate = self.fates.get(name)
         if fate is not None and fate.layout is not None:
             made = self._add("Transpose", [made], f"{REFERENCE}{name}::layout", perm=list(fate.layout))
-        if fate is not None and fate.exponent:
-            made = self._scaled(made, fate.exponent, f"{REFERENCE}{name}")
-        return made
+        return made if fate is None else self._scaled(made, fate, 1, f"{REFERENCE}{name}")
 
-    def _scaled(self, value: ir.Value, exponent: int, name: str) -> ir.Value:
-        scale = ir.val(f"{name}::exponent", const_value=ir.tensor(2.0**exponent, dtype=ir.DataType.FLOAT))
+    def _scaled(self, value: ir.Value, fate: Fate, sign: int, name: str) -> ir.Value:
+        """`value`, which has the candidate's layout, with the exponents of its fate applied or (-1) taken back."""
+        if not (fate.exponent or fate.exponents):
+            return value
+        channels = np.array(fate.exponents or (0,)) + fate.exponent
+        factors = np.ldexp(np.float32(1), sign * channels).reshape(-1, *[1] * (-1 - fate.axis))
+        scale = ir.val(f"{name}::exponent", const_value=ir.tensor(factors if fate.exponents else factors.reshape(())))
         self.weights.append(scale)
         return self._add("Mul", [value, scale], f"{name}::scale")
 

@@ -32,6 +32,8 @@ class Fate:
         tensor: Its name before.
         now: Its name after, or None if it is gone.
         exponent: The tensor after is 2^exponent times the tensor before.
+        exponents: Exponents that come on top of `exponent`, one a channel; empty where all channels have the same.
+        axis: Axis of `now` along which `exponents` lie, counted from the end (-1 is the last).
         layout: Permutation of axes that was applied: axis i of `now` is axis layout[i] of `tensor`; None for none.
         reason: Why it is gone or changed; required where `now` is None.
     """
@@ -39,12 +41,16 @@ class Fate:
     tensor: str
     now: str | None
     exponent: int = 0
+    exponents: tuple[int, ...] = ()
+    axis: int = -1
     layout: tuple[int, ...] | None = None
     reason: str | None = None
 
     def __post_init__(self) -> None:
         if self.now is None and not self.reason:
             raise ValueError(f"tensor {self.tensor} is gone without a reason")
+        if self.axis >= 0:
+            raise ValueError(f"the axis of exponents is counted from the end, got {self.axis} for {self.tensor}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,6 +29,12 @@ class PrecisionSpec:
         underflow_share: Share of nonzero elements that may be lost to underflow before a node is kept in fp32.
         range_format: Format of what the low format cannot hold although its precision would do: `fp32`, or `bf16`,
             which has the range of fp32 and an eighth of fp16's precision. Where a target has no bf16 (7.5) it is fp32.
+        rescale: Whether linear layers that leave the low format's range are held times a power of two, which changes no
+            bit in fp32. Where none does, nothing is changed.
+        rescale_share: Share of the weights of a layer, and of the elements of an activation, that may become subnormal
+            by it; a layer that would lose more is not rescaled.
+        compensate: Whether the mean error that rounding adds to a linear layer is taken out through its bias, where that
+            lowers the error on samples that it was not measured on.
         fp32: Patterns (fnmatch) over node names and module paths to keep in fp32.
         bf16: Patterns to put in bf16.
         fp16: Patterns to put in the low format against the rules; applied last.
@@ -40,6 +46,9 @@ class PrecisionSpec:
     overflow_margin: float = 4.0
     underflow_share: float = 0.5
     range_format: Format = Format.FP32
+    rescale: bool = True
+    rescale_share: float = 0.0
+    compensate: bool = False
     fp32: tuple[str, ...] = ()
     bf16: tuple[str, ...] = ()
     fp16: tuple[str, ...] = ()
@@ -55,6 +64,8 @@ class PrecisionSpec:
             raise ValueError(f"overflow_margin must be at least 1, got {self.overflow_margin}")
         if not 0.0 <= self.underflow_share <= 1.0:
             raise ValueError(f"underflow_share must lie in 0..1, got {self.underflow_share}")
+        if not 0.0 <= self.rescale_share <= 1.0:
+            raise ValueError(f"rescale_share must lie in 0..1, got {self.rescale_share}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
