@@ -15,12 +15,13 @@ from pipeline.core.errors import SourceError, SpecError, StoreError, Unreachable
 from pipeline.core.order import ORDER
 from pipeline.core.progress import Progress
 from pipeline.core.runner import Damaged, Handle, Runner
-from pipeline.core.spec import DataSource, EngineSpec
+from pipeline.core.spec import DataSource, Draw, EngineSpec
 from pipeline.core.store import Store
 from pipeline.stages.build import build
 from pipeline.stages.calibrate import calibrate
 from pipeline.stages.canonicalise import canonicalise
 from pipeline.stages.convert import convert
+from pipeline.stages.draw import draw
 from pipeline.stages.export import export
 from pipeline.stages.fetch import fetch
 from pipeline.stages.fetch_files import fetch_files
@@ -44,11 +45,13 @@ class Options:
         weights: `auto`, `pretrained`, `seeded`, or the path of a local checkpoint.
         policy: Precision policy instead of the spec's.
         targets: Build targets instead of the spec's.
+        draw: Validation samples instead of the spec's; what is made with them ships nothing.
     """
 
     weights: str = "auto"
     policy: str | None = None
     targets: tuple[str, ...] | None = None
+    draw: Draw | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -164,7 +167,9 @@ class _Line:
         """Walk to `until` and publish what a person looks at."""
         weights, seeded = self._weights()
         self.done["fetch"] = weights
-        folder = self.spec.folder / publish.folder_name(seeded=seeded, policy=self.options.policy)
+        folder = self.spec.folder / publish.folder_name(
+            seeded=seeded, policy=self.options.policy, drawn=self.options.draw is not None
+        )
         refused = self._walk(ORDER[: ORDER.index(until) + 1], weights, seeded)
         results = Results(
             spec=self.spec,
@@ -234,18 +239,20 @@ class _Line:
     def _sample(self, weights: Handle[Weights]) -> Handle[Samples]:
         task = self.spec.task
         named = [self.spec.calibration.data, *([task.data] if task else [])]
-        return self.runner.run(
-            sample,
-            calibration=self.spec.calibration,
-            task=task,
-            inputs=self.spec.inputs,
-            axes=self.spec.axes,
-            tokenizer=self._tokenizer(weights),
-            calibration_files=self._files(self.spec.calibration.data),
-            task_files=self._files(task.data) if task else None,
-            engine=self.engine,
-            repository=trees.data_tree(self.root, named),
-        )
+        shared = {
+            "calibration": self.spec.calibration,
+            "inputs": self.spec.inputs,
+            "axes": self.spec.axes,
+            "tokenizer": self._tokenizer(weights),
+            "calibration_files": self._files(self.spec.calibration.data),
+            "engine": self.engine,
+            "repository": trees.data_tree(self.root, named),
+        }
+        files = self._files(task.data) if task else None
+        found = self.runner.run(sample, task=task, task_files=files, **shared)
+        wanted = self.options.draw
+        self.done["draw"] = found if wanted is None else self.runner.run(draw, wanted=wanted, samples=found, **shared)
+        return found
 
     def _tokenizer(self, weights: Handle[Weights]) -> Handle[Weights]:
         """The checkpoint that holds the tokenizer: the weights themselves where they bring one."""
@@ -317,7 +324,7 @@ class _Line:
             mixed=self.done["convert"],
             plan=self.done["mark"],
             plans=self.done["build"],
-            samples=self.done["sample"],
+            samples=self.done["draw"],
             inputs=self.spec.inputs,
             task=self.spec.task,
             tolerances=self.spec.tolerances,

@@ -28,11 +28,13 @@ class Publication:
     record: FolderRecord
 
 
-def folder_name(*, seeded: bool, policy: str | None) -> str:
+def folder_name(*, seeded: bool, policy: str | None, drawn: bool = False) -> str:
     """Name of the folder below `engines/<name>/`: a run that is not the spec's own has one of its own."""
     suffixes = ["seeded"] if seeded else []
     if policy is not None:
         suffixes.append(Path(policy).stem)
+    if drawn:
+        suffixes.append("drawn")
     return "-".join(["build", *suffixes])
 
 

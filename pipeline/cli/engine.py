@@ -14,6 +14,7 @@ from pipeline.core.order import ORDER
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from pipeline.core.spec import Draw
     from pipeline.flow import Results
 
 STAGES = tuple(name for name in ORDER if name != "render")
@@ -52,13 +53,20 @@ def engine(
 
 
 def run(
-    context: Context, name: str, *, weights: str, policy: str | None, targets: tuple[str, ...], until: str
+    context: Context,
+    name: str,
+    *,
+    weights: str,
+    policy: str | None,
+    targets: tuple[str, ...],
+    until: str,
+    draw: Draw | None = None,
 ) -> Results:
     """Run the line for one engine, showing progress on stderr; who validates gets the written report too."""
     from pipeline import flow
 
     until = "render" if until == "validate" else until
-    chosen = flow.Options(weights=weights, policy=policy, targets=targets or None)
+    chosen = flow.Options(weights=weights, policy=policy, targets=targets or None, draw=draw)
     with context.reporter() as progress:
         return flow.run(name, root=context.root, options=chosen, progress=progress, until=until)
 

@@ -33,7 +33,7 @@ COMMANDS = {
     "mark": "stages:mark",
     "convert": "stages:convert",
     "build": "stages:build",
-    "validate": "stages:validate",
+    "validate": "validate:validate",
     "ship": "stages:ship",
 }
 """Command name to `module:attribute` below `pipeline.cli`, in the order that `--help` lists them."""

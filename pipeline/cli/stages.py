@@ -17,7 +17,6 @@ HELP = {
     "mark": "Decide the precision of every node.",
     "convert": "Write the strongly typed mixed-precision graph.",
     "build": "Build the TensorRT plans.",
-    "validate": "Compare layer by layer with fp32; exits 1 when it does not pass.",
     "ship": "Make the bundle; refuses what did not pass.",
 }
 
@@ -55,5 +54,4 @@ probe = _command("probe")
 mark = _command("mark")
 convert = _command("convert")
 build = _command("build")
-validate = _command("validate")
 ship = _command("ship")

@@ -66,7 +66,7 @@ class KernelGroup:
 def render(report: ValidationReport, plan: PrecisionPlan, plans: EnginePlans) -> str:
     """The page. Everything that comes from a model (names, reasons) is escaped."""
     return (
-        _environment()
+        environment()
         .get_template(TEMPLATE)
         .render(
             report=report,
@@ -83,13 +83,14 @@ def render(report: ValidationReport, plan: PrecisionPlan, plans: EnginePlans) ->
             fused=_fused,
             most_kernels=KERNELS,
             most_causes=CAUSES,
-            data=_embed(page_data.build(report, plan, plans)),
-            library=_library(),
+            data=embed(page_data.build(report, plan, plans)),
+            library=library(),
         )
     )
 
 
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """Templates of this package; what they are given is escaped."""
     import jinja2
     from markupsafe import Markup
 
@@ -105,7 +106,7 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
-def _embed(data: Any) -> Any:
+def embed(data: Any) -> Any:
     """JSON that may stand inside a script element: no `<`, so neither `</script>` nor `<!--`."""
     from markupsafe import Markup
 
@@ -115,7 +116,7 @@ def _embed(data: Any) -> Any:
 
 
 @functools.cache
-def _library() -> str:
+def library() -> str:
     """plotly.js from its Python package, compressed: the page unpacks it (4.8 MB become 2 MB)."""
     source = importlib.resources.files("plotly") / "package_data" / "plotly.min.js"
     return base64.b64encode(gzip.compress(source.read_bytes(), mtime=0)).decode("ascii")

@@ -58,7 +58,7 @@ def sample(
     Raises:
         CalibrationError: Data is missing, empty, unlabelled, or does not fit the model's inputs.
     """
-    from pipeline.data import readers
+    from pipeline.data import readers, sets
     from pipeline.data.samples import Request
 
     load = functools.cache(lambda: _tokenizer(tokenizer))
@@ -77,8 +77,8 @@ def sample(
     found = list(islice(readers.read(source), calibration.samples + calibration.validate_samples))
     first, second, overlap = _split(found, calibration, source, progress)
     return Samples(
-        calibration=_write(first, calibration.batch, source, out / "calibration", progress),
-        validation=_write(second, calibration.batch, source, out / "validation", progress),
+        calibration=sets.write(first, calibration.batch, source, out / "calibration", progress),
+        validation=sets.write(second, calibration.batch, source, out / "validation", progress),
         task=_task(task, request(task.data, task_files), out / "task", progress) if task else None,
         overlap=overlap,
     )
@@ -110,9 +110,9 @@ def _split(
 
 
 def _task(task: TaskSpec, source: Request, folder: Path, progress: Progress) -> SampleSet:
-    from pipeline.data import readers
+    from pipeline.data import readers, sets
 
-    return _write(
+    return sets.write(
         _labelled(islice(readers.read(source), task.samples or None), task, source),
         task.batch,
         source,
@@ -137,23 +137,6 @@ def _labelled(samples: Iterable[Sample], task: TaskSpec, source: Request) -> Ite
         yield item
     if empty:
         raise _empty(source, "task.data")
-
-
-def _write(samples: Iterable[Sample], size: int, source: Request, folder: Path, progress: Progress) -> SampleSet:
-    from pipeline.data import batches, files, readers
-
-    folder.mkdir()
-    paths: list[Path] = []
-    count, padded = 0, False
-    fill = readers.fill(source)
-    for group in batches.groups(samples, size, source.axes):
-        batch = batches.stack(group, source.inputs, source.axes, fill)
-        paths.append(files.write(folder, len(paths), batch))
-        count, padded = count + len(group), padded or batches.padded(batch, source.inputs)
-        progress.advance(f"samples ({folder.name})", count)
-    if any(spec.masks for spec in source.inputs.values()) and not padded:
-        progress.warn(f"{source.name}: no {folder.name} batch holds padding, so what the mask hides is never seen")
-    return SampleSet(batches=tuple(paths), samples=count, source=source.name, licence=source.data.licence)
 
 
 def _empty(source: Request, key: str) -> CalibrationError:

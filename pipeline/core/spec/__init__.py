@@ -3,6 +3,7 @@
 from pipeline.core.spec.data import (
     CalibrationSpec,
     DataSource,
+    Draw,
     Fit,
     ImageOptions,
     Metric,
@@ -32,6 +33,7 @@ __all__ = [
     "BuildSpec",
     "CalibrationSpec",
     "DataSource",
+    "Draw",
     "EngineSpec",
     "Fit",
     "ImageOptions",
