@@ -24,6 +24,11 @@ class Format(StrEnum):
         """Range and precision of the format."""
         return LIMITS[self]
 
+    @property
+    def width(self) -> int:
+        """Rank by what survives: what fits a format's range fits that of every format of a higher rank."""
+        return WIDTHS[self]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -90,3 +95,5 @@ LIMITS = {
     Format.FP16: Limits(precision=11, emin=-14, emax=15, onnx="FLOAT16"),
     Format.BF16: Limits(precision=8, emin=-126, emax=127, onnx="BFLOAT16"),
 }
+
+WIDTHS = {Format.FP16: 0, Format.BF16: 1, Format.TF32: 2, Format.FP32: 3}

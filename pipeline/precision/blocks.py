@@ -44,8 +44,11 @@ Blocks (a, b) => (total) {{
 
 
 def sums_in_blocks(node: ir.Node) -> bool:
-    """Whether `node` is a MatMul of low operands by a stored matrix, whose accumulator TensorRT may choose."""
-    if node.op_type != "MatMul":
+    """Whether `node` is a MatMul of fp16 by a stored matrix, whose accumulator TensorRT may choose.
+
+    Products of bf16 have no choice: the tensor cores sum them in fp32 (PTX ISA, `mma` with `.bf16` operands).
+    """
+    if node.op_type != "MatMul" or node.outputs[0].dtype is not ir.DataType.FLOAT16:
         return False
     weight = node.inputs[1]
     return weight is not None and _is_stored(weight) and weight.shape is not None and len(weight.shape) == 2

@@ -186,8 +186,12 @@ class _Typing:
         return self.copies[value, target]
 
     def _copy_name(self, value: ir.Value, target: Format) -> str:
-        """`x::target`, also for the fp32 copy of the rounded copy of an x that is itself fp32."""
-        return f"{_root(value) if target is Format.FP32 else value.name}::{target}"
+        """`x::target`, also for the fp32 copy of the rounded copy of an x; `x::fp16::fp32` where x has another."""
+        if target is not Format.FP32:
+            return f"{_root(value)}::{target}"
+        root = _root(value)
+        taken = any(copy.name == f"{root}::{target}" for copy in self.copies.values())
+        return f"{value.name if taken else root}::{target}"
 
     def _cast(self, value: ir.Value, target: Format, name: str) -> ir.Value:
         """A Cast of `value`, right after what makes it."""

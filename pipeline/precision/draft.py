@@ -38,6 +38,15 @@ class Draft:
         """Format of the node itself."""
         return self.accumulator or self.operands or self.result
 
+    def widen(self, format_: Format, *, operands: bool, result: bool) -> bool:
+        """Let operands, result or both be no narrower than a format. Returns whether that changed anything."""
+        before = (self.operands, self.result)
+        if operands and self.operands is not None and self.operands.width < format_.width:
+            self.operands = format_
+        if result and self.result is not None and self.result.width < format_.width:
+            self.result = format_
+        return before != (self.operands, self.result)
+
     def use(self, format_: Format) -> None:
         """Put operands and result, where there are any, in one format."""
         self.operands = format_ if self.operands is not None else None

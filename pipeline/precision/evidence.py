@@ -55,7 +55,17 @@ class Evidence:
 
     def admits_low(self, node: ir.Node) -> bool:
         """Whether ONNX types the node in the low format."""
-        return admits(node, self.rows[node], io.opset(self.model), self.low)
+        return self.admits(node, self.low)
+
+    def admits(self, node: ir.Node, format_: Format) -> bool:
+        """Whether ONNX types the node in a format."""
+        return format_ is Format.FP32 or admits(node, self.rows[node], io.opset(self.model), format_)
+
+    def holder(self, node: ir.Node, magnitude: float) -> Format:
+        """The format of a node whose values, up to a magnitude, the low format's range does not hold."""
+        wide = self.spec.range_format
+        fits = magnitude * self.spec.overflow_margin <= wide.limits.largest
+        return wide if fits and wide is not self.low and self.admits(node, wide) else Format.FP32
 
 
 def gather(model: ir.Model, ranges: ActivationRanges, spec: PrecisionSpec) -> Evidence:

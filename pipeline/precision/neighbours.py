@@ -16,39 +16,56 @@ from pipeline.precision.semantics import WEIGHTED, Movement, OpSemantics
 def settle(evidence: Evidence, drafts: dict[ir.Node, Draft]) -> None:
     """Let nodes that no rule claimed follow their neighbours, until nothing changes; `drafts` is changed in place.
 
-    - Data movement has the format of its data: the low one, unless the data is fp32 and something behind reads it so.
+    - Data movement has the format of its data: the low one, unless the data is wider and something behind reads it so.
       Movement of weights alone has the format in which they are read.
-    - A node between fp32 values on both sides, data movement apart, and a reduction of fp32 values, is fp32.
-    - A node that computes in fp32 keeps an fp32 result where everything that reads it computes in fp32.
+    - A node between fp32 values on both sides, data movement apart, and a reduction of fp32 values, is fp32. Between
+      bf16 values it is bf16.
+    - A node that computes in fp32 keeps an fp32 result where everything that reads it computes in fp32; likewise bf16.
     """
     graph = evidence.model.graph
     neighbours = _Neighbours(
-        graph=graph, rows=evidence.rows, drafts=drafts, low=evidence.low, constant=_constant(graph)
+        evidence=evidence,
+        graph=graph,
+        rows=evidence.rows,
+        drafts=drafts,
+        low=evidence.low,
+        wides=_wides(evidence.low, drafts),
+        constant=_constant(graph),
     )
     while any([neighbours.move(), neighbours.fill_islands(), neighbours.widen_results()]):
         pass
 
 
+def _wides(low: Format, drafts: dict[ir.Node, Draft]) -> tuple[Format, ...]:
+    """Formats wider than the low one that are in use, the widest first."""
+    used = {format_ for draft in drafts.values() for format_ in (draft.operands, draft.result)}
+    between = (Format.BF16,) if low is not Format.BF16 and Format.BF16 in used else ()
+    return (Format.FP32, *between)
+
+
 @dataclass(slots=True, kw_only=True)
 class _Neighbours:
+    evidence: Evidence
     graph: ir.Graph
     rows: dict[ir.Node, OpSemantics]
     drafts: dict[ir.Node, Draft]
     low: Format
+    wides: tuple[Format, ...]
     constant: frozenset[ir.Node]
 
     def move(self) -> bool:
         """Give data movement the format of its data. Returns whether anything changed, as the others do."""
-        demanded = self._demanded()
+        demanded = {wide: self._demanded(wide) for wide in self.wides}
         changed = False
         for node, row, draft in self._open():
             if row.movement is not Movement.EXACT:
                 continue
-            target = Format.FP32 if self._moves_fp32(node, row, demanded) else self.low
+            moved = (wide for wide in self.wides if self._moves(node, row, wide, demanded[wide]))
+            target = next(moved, self.low)
             if draft.computes_in is not target or draft.result not in (None, target):
                 draft.use(target)
-                if target is Format.FP32:
-                    _follow(draft, "moves fp32 data that is read in fp32")
+                if target is not self.low:
+                    _follow(draft, f"moves {target} data that is read in {target}")
                 changed = True
         return changed
 
@@ -56,36 +73,45 @@ class _Neighbours:
         """Put nodes in fp32 where only casts would stand around them."""
         changed = False
         for node, row, draft in self._open():
-            if row.movement is Movement.EXACT or row.op in WEIGHTED or draft.operands is Format.FP32:
+            if row.movement is Movement.EXACT or row.op in WEIGHTED:
                 continue
-            if not self._sources_are_fp32(node, row):
+            around = self._around(node, row)
+            if around is None or (draft.operands is not None and draft.operands.width >= around.width):
                 continue
-            if row.sums:
+            if row.sums and around is Format.FP32:
                 draft.operands, draft.accumulator = Format.FP32, None
                 _follow(draft, "a reduction of values that arrive in fp32")
                 changed = True
-            elif draft.result is not Format.FP32 and all(
-                self._all_read_fp32(value) for value in float_results(node, row)
-            ):
-                draft.use(Format.FP32)
-                _follow(draft, "between fp32 values on both sides, where the low format would only add casts")
+            elif draft.result is not around and self._all_read_at_least(node, row, around):
+                draft.use(around)
+                _follow(draft, f"between {around} values on both sides, where {self.low} would only add casts")
                 changed = True
         return changed
 
     def widen_results(self) -> bool:
-        """Leave results in fp32 that were computed so and are only read so."""
+        """Leave results in a wider format that were computed so and are only read so."""
         changed = False
         for node, row, draft in self._open(claimed=True):
-            results = list(float_results(node, row))
-            if row.op in WEIGHTED and draft.operands is not Format.FP32:
-                continue  # an fp32 result would make it an fp32 product
-            if draft.computes_in is not Format.FP32 or draft.result is not self.low or not results:
+            if draft.result is not self.low:
                 continue
-            if all(self._all_read_fp32(value) for value in results):
-                draft.result = Format.FP32
-                draft.reasons.append("its result stays fp32: everything that reads it computes in fp32")
+            kept = next((wide for wide in self.wides if self._keeps(node, row, draft, wide)), None)
+            if kept is not None:
+                draft.result = kept
+                draft.reasons.append(f"its result stays {kept}: everything that reads it computes in {kept}")
                 changed = True
         return changed
+
+    def _keeps(self, node: ir.Node, row: OpSemantics, draft: Draft, wide: Format) -> bool:
+        """Whether a result in a wide format saves what reads it a Cast, and loses nothing."""
+        computed = draft.computes_in
+        if computed is None or computed.width < wide.width or not list(float_results(node, row)):
+            return False
+        if row.op in WEIGHTED and draft.operands is not wide:
+            return False  # an fp32 result would make it an fp32 product
+        uses = [use for value in float_results(node, row) for use in value.uses()]
+        if computed is not wide and any(self._reads(reader, position, computed) for reader, position in uses):
+            return False  # rounding to bf16 would lose what that reader could use
+        return self._all_read_at_least(node, row, wide)
 
     def _open(self, *, claimed: bool = False) -> Iterator[tuple[ir.Node, OpSemantics, Draft]]:
         for node, row in self.rows.items():
@@ -93,36 +119,41 @@ class _Neighbours:
             if draft.computes_in is not None and not draft.pinned and (claimed or not draft.claimed):
                 yield node, row, draft
 
-    def _demanded(self) -> set[ir.Value]:
-        """Values that something reads in fp32, through data movement that is still open."""
+    def _demanded(self, wide: Format) -> set[ir.Value]:
+        """Values that something reads in a format or a wider one, through data movement that is still open."""
         demanded: set[ir.Value] = set()
         for node in reversed(list(self.rows)):
             demanded.update(value for value in node.outputs if value.is_graph_output() or self._captured(value))
             for position, value in enumerate(node.inputs):
-                if value is not None and self._demands(node, position, demanded):
+                if value is not None and self._demands(node, position, wide, demanded):
                     demanded.add(value)
         return demanded
 
-    def _demands(self, node: ir.Node, position: int, demanded: set[ir.Value]) -> bool:
+    def _demands(self, node: ir.Node, position: int, wide: Format, demanded: set[ir.Value]) -> bool:
         row, draft = self.rows[node], self.drafts[node]
         if position in row.fp32_operands:
             return True
         if not self._is_open_movement(node):
-            return draft.operands is Format.FP32
+            return draft.operands is not None and draft.operands.width >= wide.width
         results = list(float_results(node, row))
         return not results or any(value in demanded for value in results)
 
-    def _moves_fp32(self, node: ir.Node, row: OpSemantics, demanded: set[ir.Value]) -> bool:
+    def _moves(self, node: ir.Node, row: OpSemantics, wide: Format, demanded: set[ir.Value]) -> bool:
         operands, results = list(float_operands(node, row)), list(float_results(node, row))
+        if not self.evidence.admits(node, wide):
+            return False
         if not operands or node in self.constant:
-            return all(self._all_read_fp32(value) for value in results)
-        has_fp32 = any(self._format(value) is Format.FP32 for value in operands)
-        return has_fp32 and (not results or any(value in demanded for value in results))
+            return all(self._all_read(value, wide) for value in results)
+        arrives = any(self._format(value) is wide for value in operands)
+        return arrives and (not results or any(value in demanded for value in results))
 
-    def _sources_are_fp32(self, node: ir.Node, row: OpSemantics) -> bool:
-        """Whether nothing varying that `node` reads is stored low."""
+    def _around(self, node: ir.Node, row: OpSemantics) -> Format | None:
+        """The wide format that everything varying that `node` reads is stored in; fp32 where it reads nothing so."""
         formats = {self._source(value) for value in float_operands(node, row)} - {None}
-        return formats <= {Format.FP32}
+        if formats <= {Format.FP32}:
+            return Format.FP32
+        between = formats <= {Format.BF16} and Format.BF16 in self.wides and self.evidence.admits(node, Format.BF16)
+        return Format.BF16 if between else None
 
     def _source(self, value: ir.Value) -> Format | None:
         """Format of `value` before data movement that is still open; None for a weight, and what integers give."""
@@ -144,17 +175,21 @@ class _Neighbours:
             return Format.FP32
         return self.drafts[producer].result or Format.FP32
 
-    def _all_read_fp32(self, value: ir.Value) -> bool:
-        """Whether all that reads `value`, through data movement that is still open, reads fp32."""
-        return all(self._reads_fp32(node, position) for node, position in value.uses())
+    def _all_read_at_least(self, node: ir.Node, row: OpSemantics, wide: Format) -> bool:
+        return all(self._all_read(value, wide) for value in float_results(node, row))
 
-    def _reads_fp32(self, node: ir.Node, position: int) -> bool:
+    def _all_read(self, value: ir.Value, wide: Format) -> bool:
+        """Whether all that reads `value`, through data movement that is still open, reads a format or a wider one."""
+        return all(self._reads(node, position, wide) for node, position in value.uses())
+
+    def _reads(self, node: ir.Node, position: int, wide: Format) -> bool:
         row = self.rows.get(node)
         if row is None or position in row.fp32_operands or row.movement is Movement.INTEGER:
             return True
         if self._is_open_movement(node):
-            return all(self._all_read_fp32(value) for value in float_results(node, row))
-        return self.drafts[node].operands is Format.FP32
+            return all(self._all_read(value, wide) for value in float_results(node, row))
+        operands = self.drafts[node].operands
+        return operands is not None and operands.width >= wide.width
 
     def _is_open_movement(self, node: ir.Node) -> bool:
         draft = self.drafts[node]

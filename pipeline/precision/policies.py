@@ -15,7 +15,7 @@ from pipeline.precision.admitted import admits
 from pipeline.precision.draft import Draft
 from pipeline.precision.evidence import Evidence, float_operands, float_results
 from pipeline.precision.policy_file import Patterns, Settings
-from pipeline.precision.rules import RULES
+from pipeline.precision.rules import RULES, Claim
 from pipeline.precision.semantics import CONVOLUTIONS, Movement, OpSemantics
 
 Drafts = dict[ir.Node, Draft]
@@ -122,26 +122,22 @@ def _ask_rules(evidence: Evidence, drafts: Drafts, settings: Settings) -> None:
         for claim in RULES[rule](evidence):
             draft = drafts[claim.node]
             if not draft.pinned:
-                _claim(draft, rule, claim.reason, operands=claim.operands, result=claim.result)
+                _claim(draft, rule, claim)
 
 
-def _claim(draft: Draft, rule: str, reason: str, *, operands: bool, result: bool) -> None:
-    widens = (operands and draft.operands not in (None, Format.FP32)) or (
-        result and draft.result not in (None, Format.FP32)
-    )
+def _claim(draft: Draft, rule: str, claim: Claim) -> None:
+    widened = draft.widen(claim.format, operands=claim.operands, result=claim.result)
     if not draft.claimed:
-        draft.rule, draft.reasons, draft.claimed = rule, [reason], True
-    elif widens and draft.rule != rule:
-        draft.reasons.append(reason)
-    if operands and draft.operands is not None:
-        draft.operands = Format.FP32
-    if result and draft.result is not None:
-        draft.result = Format.FP32
+        draft.rule, draft.reasons, draft.claimed = rule, [claim.reason], True
+    elif widened and draft.rule != rule:
+        draft.reasons.append(claim.reason)
 
 
 def _take_patterns(evidence: Evidence, drafts: Drafts, settings: Settings) -> None:
     for group in settings.fp32:
         _take_group(evidence, drafts, group, Format.FP32)
+    for group in settings.bf16:
+        _take_group(evidence, drafts, group, Format.BF16)
     for group in settings.fp16:
         _take_group(evidence, drafts, group, evidence.low)
 
@@ -150,7 +146,7 @@ def _take_group(evidence: Evidence, drafts: Drafts, group: Patterns, format_: Fo
     matched = patterns.matching(list(drafts), group.patterns, group.where)
     for node, pattern in matched.items():
         draft = drafts[node]
-        if draft.computes_in is None or (format_ is not Format.FP32 and not evidence.admits_low(node)):
+        if draft.computes_in is None or not evidence.admits(node, format_):
             continue
         draft.use(format_)
         draft.rule, draft.reasons, draft.pinned = "user", [f"{group.where} names it with '{pattern}'"], True
@@ -161,18 +157,26 @@ def _fix_accumulators(evidence: Evidence, drafts: Drafts) -> None:
     cores = {product for core in evidence.cores for product in (core.scores, core.values)}
     for node, row in evidence.rows.items():
         draft = drafts[node]
-        if not row.sums or draft.operands is not evidence.low or draft.rule == "given":
+        operands = draft.operands
+        if not row.sums or operands in (None, Format.FP32) or draft.rule == "given":
             continue
-        if draft.result is Format.FP32:
+        if draft.result is not None and draft.result.width > operands.width:
             draft.accumulator = Format.FP32
-        elif node in cores and evidence.admits_low(node):
-            draft.rule, draft.reasons = "attention", [_FUSED]
-        elif row.op in CONVOLUTIONS and evidence.admits_low(node):
+        elif node in cores and evidence.admits(node, operands) and draft.result is operands:
+            _leave_to_attention(draft)
+        elif row.op in CONVOLUTIONS and evidence.admits(node, operands):
             draft.reasons.append(_CONVOLVED)
         elif evidence.spec.accumulator is Format.FP32:
             draft.accumulator = Format.FP32
             draft.rule = "accumulator" if draft.rule == "default" else draft.rule
-            draft.reasons.append(f"sums in fp32, which {evidence.low} operands alone do not promise")
+            draft.reasons.append(f"sums in fp32, which {operands} operands alone do not promise")
+
+
+def _leave_to_attention(draft: Draft) -> None:
+    if draft.claimed or draft.pinned:
+        draft.reasons.append(_FUSED)
+    else:
+        draft.rule, draft.reasons = "attention", [_FUSED]
 
 
 _FUSED = "product of an attention: the fused kernel sums in fp32 by itself, and Casts at its operands would break it up"

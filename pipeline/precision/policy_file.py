@@ -2,6 +2,7 @@
 
 default = "sensitive"             # or "all-fp16", "all-fp32"
 fp32 = ["encoder.layer.11"]       # patterns over node names and module paths
+bf16 = ["encoder.layer.10"]       # likewise, for what needs the range of fp32 and not its precision
 fp16 = ["*.intermediate"]         # against the rules, last
 
 [rules]
@@ -44,6 +45,7 @@ class Settings:
         base: The named policy that it starts from.
         rules: Names of the rules that are asked, in order.
         fp32: Patterns to keep in fp32.
+        bf16: Patterns to put in bf16.
         fp16: Patterns to put in the low format.
     """
 
@@ -51,6 +53,7 @@ class Settings:
     base: Policy
     rules: tuple[str, ...]
     fp32: tuple[Patterns, ...]
+    bf16: tuple[Patterns, ...]
     fp16: tuple[Patterns, ...]
 
 
@@ -75,11 +78,12 @@ def settings(spec: PrecisionSpec, folder: Path) -> Settings:
         base=base,
         rules=_active(base, table.get("rules", {})),
         fp32=(filed["fp32"], own["fp32"]),
+        bf16=(filed["bf16"], own["bf16"]),
         fp16=(filed["fp16"], own["fp16"]),
     )
 
 
-_KEYS = ("fp32", "fp16")
+_KEYS = ("fp32", "bf16", "fp16")
 
 
 def _active(base: Policy, switches: dict[str, bool]) -> tuple[str, ...]:

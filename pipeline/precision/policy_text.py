@@ -20,8 +20,9 @@ def with_fp32(settings: Settings, nodes: Mapping[str, str], *, head: str) -> str
     """
     lines = [f"# {line}" for line in head.splitlines()]
     lines += [f'default = "{settings.base}"', "", *fp32_lines(nodes, known=settings.fp32[0])]
-    if settings.fp16[0].patterns:
-        lines += ["", "fp16 = [", *(f"  {json.dumps(pattern)}," for pattern in settings.fp16[0].patterns), "]"]
+    for key, groups in (("bf16", settings.bf16), ("fp16", settings.fp16)):
+        if groups[0].patterns:
+            lines += ["", f"{key} = [", *(f"  {json.dumps(pattern)}," for pattern in groups[0].patterns), "]"]
     lines += ["", "[rules]", *(f"{rule} = {str(rule in settings.rules).lower()}" for rule in RULES)]
     return "\n".join(lines) + "\n"
 

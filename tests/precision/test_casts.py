@@ -80,16 +80,17 @@ def decision(node, operands=FP32, result=FP32, accumulator=None):
 @st.composite
 def plans(draw, model):
     """A decision a node, each of its formats drawn on its own where ONNX has types for it."""
-    low = draw(st.sampled_from([FP16, BF16]))
+    lows = draw(st.sampled_from([(FP16,), (BF16,), (FP16, BF16)]))
     decisions = []
     for node in model.graph:
+        low = draw(st.sampled_from(lows))
         row = semantics.of(node)
         reads, makes = any(float_operands(node, row)), any(float_results(node, row))
         free = row.movement is not Movement.CONTROL and casts.admits(node, row, 20, low)
-        formats = st.sampled_from([FP32, low]) if free else st.just(FP32)
+        formats = st.sampled_from([FP32, *lows]) if free else st.just(FP32)
         operands = draw(formats) if reads else None
-        fixed = row.sums and operands is low and draw(st.booleans())
-        result = draw(st.sampled_from([FP32, low]) if free or fixed else formats) if makes else None
+        fixed = row.sums and operands in lows and draw(st.booleans())
+        result = draw(st.sampled_from([FP32, *lows]) if free or fixed else formats) if makes else None
         decisions.append(decision(node.name, operands, result, FP32 if fixed else None))
     return decisions
 

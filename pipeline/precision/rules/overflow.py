@@ -6,10 +6,12 @@ reads it, so that no low consumer rounds it again.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 import onnx_ir as ir
 
+from pipeline.core.formats import Format
 from pipeline.precision.evidence import Evidence, float_operands, float_results
 from pipeline.precision.rules.claim import Claim
 from pipeline.precision.semantics import WEIGHTED
@@ -17,27 +19,51 @@ from pipeline.precision.semantics import WEIGHTED
 
 def constants(evidence: Evidence) -> Iterator[Claim]:
     """Constants and weights beyond the format's range, and every tensor that they can push beyond it."""
-    return _each(evidence, _constant_misfit)
+    return _each(evidence, _constant_misfit, _constant_magnitude)
 
 
 def calibrated(evidence: Evidence) -> Iterator[Claim]:
     """Tensors whose observed magnitude, times the margin, is beyond the format's range, or was not finite."""
-    return _each(evidence, _calibrated_misfit)
+    return _each(evidence, _calibrated_misfit, _observed_magnitude)
 
 
 def unobserved(evidence: Evidence) -> Iterator[Claim]:
     """Tensors that calibration could not see."""
-    return _each(evidence, _unobserved)
+    return _each(evidence, _unobserved, lambda *_: math.inf)
 
 
-def _each(evidence: Evidence, misfit: Callable[[Evidence, ir.Value], str | None]) -> Iterator[Claim]:
+def _each(
+    evidence: Evidence,
+    misfit: Callable[[Evidence, ir.Value], str | None],
+    magnitude: Callable[[Evidence, ir.Value], float],
+) -> Iterator[Claim]:
+    """Claims of makers and readers of each misfit, in the narrowest format that holds its magnitude."""
     for node, row in evidence.rows.items():
         for value in float_operands(node, row):
             if reason := misfit(evidence, value):
-                yield Claim(node=node, reason=reason, result=False)
+                holder = evidence.holder(node, magnitude(evidence, value))
+                yield Claim(node=node, reason=_held(reason, holder), result=False, format=holder)
         for value in float_results(node, row):
             if reason := misfit(evidence, value):
-                yield Claim(node=node, reason=reason, operands=not row.sums or row.op in WEIGHTED)
+                holder = evidence.holder(node, magnitude(evidence, value))
+                operands = not row.sums or row.op in WEIGHTED
+                yield Claim(node=node, reason=_held(reason, holder), operands=operands, format=holder)
+
+
+def _held(reason: str, holder: Format) -> str:
+    return reason if holder is Format.FP32 else f"{reason}; {holder} holds it"
+
+
+def _constant_magnitude(evidence: Evidence, value: ir.Value) -> float:
+    """Largest magnitude of a constant, or of what a constant can push a tensor to; infinite for NaN."""
+    reach, extent = evidence.reaches.get(value), evidence.extents.get(value)
+    found = [item.magnitude for item in (reach, extent) if item is not None]
+    return max(found) if found and not any(math.isnan(item) for item in found) else math.inf
+
+
+def _observed_magnitude(evidence: Evidence, value: ir.Value) -> float:
+    extent = evidence.extents[value]
+    return math.inf if extent.nonfinite else extent.magnitude
 
 
 def _constant_misfit(evidence: Evidence, value: ir.Value) -> str | None:

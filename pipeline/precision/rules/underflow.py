@@ -31,10 +31,13 @@ def claims(evidence: Evidence) -> Iterator[Claim]:
     for node, row in evidence.rows.items():
         for value in float_operands(node, row):
             if reason := _loses(evidence, value):
-                yield Claim(node=node, reason=reason, result=False)
+                holder = evidence.holder(node, evidence.extents[value].magnitude)
+                yield Claim(node=node, reason=reason, result=False, format=holder)
         for value in float_results(node, row):
             if reason := _loses(evidence, value):
-                yield Claim(node=node, reason=reason, operands=not row.sums or row.op in WEIGHTED)
+                holder = evidence.holder(node, evidence.extents[value].magnitude)
+                operands = not row.sums or row.op in WEIGHTED
+                yield Claim(node=node, reason=reason, operands=operands, format=holder)
 
 
 def _magnified(evidence: Evidence, node: ir.Node, magnifier: ir.Node) -> Iterator[Claim]:
@@ -44,10 +47,12 @@ def _magnified(evidence: Evidence, node: ir.Node, magnifier: ir.Node) -> Iterato
         if extent is None or extent.lost_share <= MAGNIFIED_SHARE:
             continue
         share = f"{extent.lost_share:.0%} of {value.name} would round to zero in {evidence.low}"
-        yield Claim(node=node, reason=f"{share}, and {magnifier.op_type} {magnifier.name} magnifies what is small")
+        reason = f"{share}, and {magnifier.op_type} {magnifier.name} magnifies what is small"
+        yield Claim(node=node, reason=reason, format=evidence.holder(node, extent.magnitude))
         maker = value.producer()
         if maker is not None and maker in evidence.rows and attention.is_elementwise(maker):
-            yield Claim(node=maker, reason=f"{share} before {magnifier.op_type} {magnifier.name}")
+            holder = evidence.holder(maker, extent.magnitude)
+            yield Claim(node=maker, reason=f"{share} before {magnifier.op_type} {magnifier.name}", format=holder)
             yield from _magnified(evidence, maker, magnifier)
 
 
