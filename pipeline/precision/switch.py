@@ -1,15 +1,19 @@
-"""The mixed graph with precision as an input: one session computes it with any of its nodes back in fp32.
+"""The mixed graph with precision as an input: one session computes it with any of its nodes decided otherwise.
 
 A node that rounds becomes an If on its flag: the node as it was, or what `emulate` makes of it alone under its
-decision. So the roundings belong to their nodes. A node rounds what it reads, whoever made it: where its producer is
-back in fp32, it rounds the same value again, as the Cast that `casts` would put there does.
+decision; where it may round in several ways, an If for each. So the roundings belong to their nodes. A node rounds what
+it reads, whoever made it: where its producer is back in fp32, it rounds the same value again, as the Cast that `casts`
+would put there does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
+import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
 from pipeline.core.artifacts import Decision
@@ -19,9 +23,12 @@ from pipeline.precision import casts, template
 from pipeline.precision.emulate import emulate
 
 FLAGS = "fp32[nodes]"
-"""Name of the added graph input: one boolean for each of `Switched.nodes`."""
+"""Name of the added graph input: for each of `Switched.nodes` one boolean a way in which it rounds."""
 
 WIDE = frozenset({None, Format.FP32})
+
+Formats: TypeAlias = tuple[Format | None, Format | None, Format | None]
+"""Formats of operands, accumulator and result: what of a decision decides numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,33 +36,66 @@ class Switched:
     """A model that is told which nodes round.
 
     Attributes:
-        model: fp32; inputs and outputs of the reference, and the input `FLAGS`: true returns a node to fp32.
-        nodes: Names of the nodes that can be returned, in the order of the flags and of the graph.
+        model: fp32; inputs and outputs of the reference, and the input `FLAGS`. The first flag of a node returns it to
+            fp32, the next makes it round in its first way, and so on; without any it rounds in its last.
+        ways: For each node that can round, in the order of the flags and of the graph, the ways in which.
     """
 
     model: ir.Model
-    nodes: tuple[str, ...]
+    ways: dict[str, tuple[Formats, ...]]
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Names of the nodes that can round."""
+        return tuple(self.ways)
+
+    def knows(self, decisions: Iterable[Decision]) -> bool:
+        """Whether `flags` has an answer."""
+        return all(not is_low(item) or formats(item) in self.ways.get(item.node, ()) for item in decisions)
+
+    def flags(self, decisions: Iterable[Decision]) -> npt.NDArray[np.bool_]:
+        """What `FLAGS` has to be for the model to compute what `decisions` make.
+
+        Raises:
+            ValueError: A node rounds in a way that the model does not have.
+        """
+        by_name = {decision.node: decision for decision in decisions}
+        found: list[bool] = []
+        for name, ways in self.ways.items():
+            taken = ways.index(formats(by_name[name])) + 1 if is_low(by_name[name]) else 0
+            found += [position == taken for position in range(len(ways))]
+        return np.array(found, bool)
 
 
-def switched(reference: ir.Model, decisions: Iterable[Decision]) -> Switched:
+def switched(reference: ir.Model, *plans: Iterable[Decision]) -> Switched:
     """Make precision an input of `reference`, which is left as it is.
 
-    With every flag false it computes what `emulate` does of the graph that `decisions` make, products summed in fp32.
+    Of one plan, with every flag false it computes what `emulate` does of the graph that its decisions make, products
+    summed in fp32.
 
     Args:
         reference: The canonical fp32 model.
-        decisions: One a node of its main graph.
+        plans: The ways in which nodes may round; each one decision a node of the main graph.
 
     Raises:
         GraphError: A decision asks for what cannot be emulated.
         PrecisionError: A decision asks for what ONNX has no types for.
     """
-    by_name = {decision.node: decision for decision in decisions}
-    rounding = tuple(str(node.name) for node in reference.graph if is_low(by_name[str(node.name)]))
+    ways: dict[str, dict[Formats, Decision]] = {str(node.name): {} for node in reference.graph}
+    for plan in plans:
+        for decision in plan:
+            if is_low(decision):
+                ways[decision.node].setdefault(formats(decision), decision)
     writer = _Writer(reference=reference)
     for node in reference.graph:
-        writer.take(node, by_name[str(node.name)])
-    return Switched(model=writer.model(len(rounding)), nodes=rounding)
+        writer.take(node, tuple(ways[str(node.name)].values()))
+    rounding = {name: tuple(found) for name, found in ways.items() if found}
+    return Switched(model=writer.model(sum(map(len, rounding.values()))), ways=rounding)
+
+
+def formats(decision: Decision) -> Formats:
+    """What of a decision decides numbers."""
+    return decision.operands, decision.accumulator, decision.result
 
 
 def is_low(decision: Decision) -> bool:
@@ -65,8 +105,12 @@ def is_low(decision: Decision) -> bool:
 
 def returned(decision: Decision) -> Decision:
     """The decision of the same node back in fp32."""
-    wide = {name: Format.FP32 for name in ("operands", "result") if getattr(decision, name) is not None}
-    return replace(decision, accumulator=None, **wide)
+    return replace(
+        decision,
+        operands=None if decision.operands is None else Format.FP32,
+        accumulator=None,
+        result=None if decision.result is None else Format.FP32,
+    )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -94,21 +138,34 @@ class _Writer:
         self.bound |= {value: _fresh(value) for value in (*graph.inputs, *graph.initializers.values())}
         self.weights += [self.bound[value] for value in graph.initializers.values()]
 
-    def take(self, node: ir.Node, decision: Decision) -> None:
-        """Write `node`: as it is where it never rounds, else both ways."""
-        if not is_low(decision):
+    def take(self, node: ir.Node, ways: Sequence[Decision]) -> None:
+        """Write `node`: as it is where it never rounds, else all ways."""
+        if not ways:
             self.nodes.append(template.copy_node(node, self.bound))
             return
-        name = str(node.name)
-        ways = {"then_branch": _one_node(node), "else_branch": self._rounding(node, decision)}
-        branches = [ir.AttrGraph(way, self._branch(node, graph, f"{way}::{name}")) for way, graph in ways.items()]
-        results = [value for value in node.outputs if value.name]
-        choice = ir.Node("", "If", [self._flag()], branches, num_outputs=len(results), name=name)
-        modules.inherit(choice, node)
-        for old, new in zip(results, choice.outputs, strict=True):
-            new.name, new.type, new.shape = old.name, template.copy_of_type(old), old.shape
+        bodies = [_one_node(node), *(self._rounding(node, decision) for decision in ways)]
+        choice = self._choice(node, bodies, str(node.name))
+        for old, new in zip(_results(node), choice.outputs, strict=True):
+            new.name = old.name
             self.bound[old] = new
         self.nodes.append(choice)
+
+    def _choice(self, node: ir.Node, bodies: Sequence[ir.Graph], name: str) -> ir.Node:
+        """An If that computes the first of `bodies` where its flag says so, else one of the others."""
+        flag = self._flag()
+        first = self._branch(node, bodies[0], f"then_branch::{name}")
+        if len(bodies) == 2:
+            rest = self._branch(node, bodies[1], f"else_branch::{name}")
+        else:
+            inner = self._choice(node, bodies[1:], f"other::{name}")
+            rest = ir.Graph([], list(inner.outputs), nodes=[inner], name=f"else_branch::{name}")
+        results = _results(node)
+        branches = [ir.AttrGraph("then_branch", first), ir.AttrGraph("else_branch", rest)]
+        choice = ir.Node("", "If", [flag], branches, num_outputs=len(results), name=name)
+        modules.inherit(choice, node)
+        for old, new in zip(results, choice.outputs, strict=True):
+            new.name, new.type, new.shape = f"{name}::{old.name}", template.copy_of_type(old), old.shape
+        return choice
 
     def model(self, count: int) -> ir.Model:
         """What was written."""
@@ -150,12 +207,15 @@ class _Writer:
         return flag.outputs[0]
 
 
+def _results(node: ir.Node) -> list[ir.Value]:
+    return [value for value in node.outputs if value.name]
+
+
 def _one_node(node: ir.Node) -> ir.Graph:
     """A graph of `node` alone, whose inputs have the names of what it reads."""
     inputs = {value: _fresh(value, weight=False) for value in node.inputs if value is not None}
     copy = template.copy_node(node, dict(inputs))
-    outputs = [value for value in copy.outputs if value.name]
-    return ir.Graph(list(inputs.values()), outputs, nodes=[copy], name=str(node.name), opset_imports={})
+    return ir.Graph(list(inputs.values()), _results(copy), nodes=[copy], name=str(node.name), opset_imports={})
 
 
 def _fresh(value: ir.Value, *, weight: bool = True) -> ir.Value:
