@@ -11,14 +11,14 @@ import onnx_ir as ir
 
 from pipeline.analysis import single_samples
 from pipeline.analysis.delta import drop_singly, minimise
-from pipeline.analysis.observe import observe
+from pipeline.analysis.judge import Answer
 from pipeline.analysis.regions import Closure, regions
-from pipeline.analysis.trials import Answer, Case, Trials
+from pipeline.analysis.trials import Case, Trials, Try
 from pipeline.backends.onnxruntime import Session
 from pipeline.core.artifacts import TensorRange
 from pipeline.core.errors import ValidationError
 from pipeline.core.formats import Format
-from pipeline.core.progress import Progress, Silent
+from pipeline.core.progress import Progress
 from pipeline.graph import io, modules
 from pipeline.precision import casts
 from pipeline.precision.emulate import emulate
@@ -84,6 +84,44 @@ def bisect(case: Case, progress: Progress) -> Bisection:
     before = trials(frozenset())
     if before.passed:
         return _bisection(case, trials, before, before, ())
+    with tempfile.TemporaryDirectory() as folder:
+        singles = single_samples.write(case.samples.validation.batches, case.inputs, Path(folder))
+        return _found(case, trials, before, singles, progress)
+
+
+def _found(case: Case, trials: Trials, before: Answer, singles: Sequence[Path], progress: Progress) -> Bisection:
+    model = io.load(case.reference.path)
+    closure = Closure(model, trials.nodes, case.ranges)
+    found = _search(case, model, trials, closure, singles, progress)
+    why = _Why(model=model, ranges=case.ranges, low=case.plan.low)
+    returns = tuple(why.of(name, closure.sources(name, found), trials(frozenset(found) - {name})) for name in found)
+    return _bisection(case, trials, before, trials(frozenset(found)), returns)
+
+
+def _search(
+    case: Case, model: ir.Model, trials: Trials, closure: Closure, singles: Sequence[Path], progress: Progress
+) -> tuple[str, ...]:
+    """What mends every sample alone; from there, or from everything, one by one under the whole criterion."""
+    hint = _hint(model, trials, closure, singles)
+    if not (hint and trials(hint).passed):
+        _require_mendable(case, trials)
+        hint = closure(_seeds(model, trials.nodes, trials, closure, frozenset()))
+    progress.note(f"{len(hint)} of {len(trials.nodes)} nodes are left; leaving them out one by one")
+    ordered = [name for name in trials.nodes if name in hint]
+    return drop_singly(ordered, lambda kept: trials(frozenset(kept)).passed)
+
+
+def _hint(model: ir.Model, trials: Trials, closure: Closure, singles: Sequence[Path]) -> frozenset[str]:
+    """Nodes that mend each sample alone, the smallest sample first, so that most are found on few tokens."""
+    found: frozenset[str] = frozenset()
+    for sample in singles:
+        alone = trials.on(sample)
+        if not alone(found).passed and alone(frozenset(trials.nodes)).passed:
+            found = closure((*found, *_seeds(model, trials.nodes, alone, closure, found)))
+    return found
+
+
+def _require_mendable(case: Case, trials: Trials) -> None:
     everything = trials(frozenset(trials.nodes))
     if not everything.passed:
         raise ValidationError(
@@ -92,42 +130,16 @@ def bisect(case: Case, progress: Progress) -> Bisection:
             hint="precision is not what is wrong; compare the exported and the canonical model with "
             "`trt-pipeline compare`",
         )
-    model = io.load(case.reference.path)
-    ranges, _ = observe(case.reference.path, case.samples.validation.batches, case.plan.low, Silent())
-    closure = Closure(model, trials.nodes, ranges)
-    found = _search(case, model, trials, closure, progress)
-    why = _Why(model=model, ranges=ranges, low=case.plan.low)
-    returns = tuple(why.of(name, closure.sources(name, found), trials(frozenset(found) - {name})) for name in found)
-    return _bisection(case, trials, before, trials(frozenset(found)), returns)
 
 
-def _search(case: Case, model: ir.Model, trials: Trials, closure: Closure, progress: Progress) -> tuple[str, ...]:
-    """What mends every sample alone; from there, or from everything, one by one under the whole criterion."""
-    hint = _hint(case, model, trials, closure)
-    if not (hint and trials(hint).passed):
-        hint = closure(_seeds(model, trials, closure, frozenset()))
-    progress.note(f"{len(hint)} of {len(trials.nodes)} nodes are left; leaving them out one by one")
-    ordered = [name for name in trials.nodes if name in hint]
-    return drop_singly(ordered, lambda kept: trials(frozenset(kept)).passed)
-
-
-def _hint(case: Case, model: ir.Model, trials: Trials, closure: Closure) -> frozenset[str]:
-    """Nodes that mend each sample alone, the smallest sample first, so that most are found on few tokens."""
-    found: frozenset[str] = frozenset()
-    with tempfile.TemporaryDirectory() as folder:
-        for sample in single_samples.write(case.samples.validation.batches, case.inputs, Path(folder)):
-            alone = trials.on(sample)
-            if not alone(found).passed and alone(frozenset(alone.nodes)).passed:
-                found = closure((*found, *_seeds(model, alone, closure, found)))
-    return found
-
-
-def _seeds(model: ir.Model, trials: Trials, closure: Closure, given: frozenset[str]) -> tuple[str, ...]:
+def _seeds(
+    model: ir.Model, rounding: Sequence[str], trial: Try, closure: Closure, given: frozenset[str]
+) -> tuple[str, ...]:
     """Nodes that pass together with those `given` and the closure of both: regions first, then nodes."""
-    rounding = set(trials.nodes) - given
-    parts = regions([node for node in model.graph if str(node.name) in rounding])
-    left = minimise(parts, lambda kept: trials(closure((*given, *_names(kept)))).passed)
-    return minimise(_names(left), lambda kept: trials(closure((*given, *kept))).passed)
+    open_ = set(rounding) - given
+    parts = regions([node for node in model.graph if str(node.name) in open_])
+    left = minimise(parts, lambda kept: trial(closure((*given, *_names(kept)))).passed)
+    return minimise(_names(left), lambda kept: trial(closure((*given, *kept))).passed)
 
 
 def _names(parts: Sequence[Sequence[ir.Node]]) -> list[str]:

@@ -36,6 +36,11 @@ class Judged:
     difference: Difference = field(default_factory=Difference)
     agrees: bool = True
 
+    def merge(self, other: Judged) -> None:
+        """Take in what was found on other batches."""
+        self.difference = self.difference.merge(other.difference)
+        self.agrees &= other.agrees
+
 
 def judge(
     exported: OnnxModel,

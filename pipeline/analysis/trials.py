@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import copy
-import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.analysis import outputs
+from pipeline.analysis.judge import Answer, Judge
 from pipeline.analysis.outputs import Run
 from pipeline.backends.onnxruntime import Session
-from pipeline.core.artifacts import OnnxModel, Origin, PrecisionPlan, Samples
+from pipeline.core.artifacts import OnnxModel, Origin, PrecisionPlan, Samples, SampleSet, TensorRange
 from pipeline.core.progress import Progress, Silent
 from pipeline.core.spec import InputSpec, TaskSpec, ToleranceSpec
 from pipeline.graph import io
 from pipeline.precision.switch import FLAGS, switched
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +27,7 @@ class Case:
         exported: Reference of outputs and of the task metric.
         reference: The canonical fp32 model.
         plan: The precision plan for `reference`.
+        ranges: What the tensors of `reference` held in calibration.
         samples: Their `validation` and `task` sets are used.
         inputs: Graph inputs, with the axes that they mask.
         task: The task metric, or None.
@@ -41,6 +37,7 @@ class Case:
     exported: OnnxModel
     reference: OnnxModel
     plan: PrecisionPlan
+    ranges: Mapping[str, TensorRange]
     samples: Samples
     inputs: Mapping[str, InputSpec]
     task: TaskSpec | None
@@ -63,23 +60,15 @@ class Case:
         return f"{words}; products summed in fp32"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What one try gave.
-
-    Attributes:
-        passed: Whether the mixed graph passes so.
-        reason: The figures, of what failed where something did.
-    """
-
-    passed: bool
-    reason: str
+Try = Callable[[frozenset[str]], Answer]
+"""Whether it passes with the nodes of these names in fp32."""
 
 
 class Trials:
     """Asks one question of one session; equal questions are answered from memory.
 
-    The task metric is measured only where the outputs pass.
+    Single samples that failed before are asked first: what fails again, fails on few tokens. The task metric is
+    measured only where the outputs pass.
 
     Attributes:
         nodes: Nodes that round, in graph order.
@@ -93,71 +82,65 @@ class Trials:
         self._case, self._progress = case, progress
         self._session = Session(graph.model, as_written=True)
         self._exported = Session(case.exported.path)
-        self._reference = _remembered(self._exported)
-        self._task_reference = self._measure(self._exported)
-        self._known: dict[frozenset[str], Answer] = {}
+        self._whole = self._judge(case.samples.validation.batches)
+        self._telling: dict[Path, Try] = {}
+        self._task_reference: float | None = None
+        self._known: dict[tuple[Path | None, frozenset[str]], Answer] = {}
 
     def __call__(self, back: frozenset[str]) -> Answer:
         """Whether it passes with the nodes of these names in fp32."""
-        if back not in self._known:
-            self._known[back] = self.ask(self._with(back))
-            self.count += 1
-            self._progress.advance("tries", self.count)
-        return self._known[back]
+        return self._asked(None, back, lambda: self._told(back) or self.ask(self._with(back)))
 
-    def on(self, sample: Path) -> Trials:
+    def on(self, sample: Path) -> Try:
         """The same questions of one sample's outputs, without the task metric: only a hint, but a quick one."""
-        trials = copy.copy(self)
-        alone = dataclasses.replace(self._case.samples.validation, batches=(sample,), samples=1)
-        samples = dataclasses.replace(self._case.samples, validation=alone, task=None)
-        trials._case = dataclasses.replace(self._case, samples=samples, task=None)
-        trials._known, trials.count = {}, 0
-        return trials
+        judge = self._judge((sample,))
+
+        def ask(back: frozenset[str]) -> Answer:
+            answer = self._asked(sample, back, lambda: judge(self._with(back)))
+            if answer.decided:
+                self._telling[sample] = ask
+            return answer
+
+        return ask
 
     def ask(self, run: Run) -> Answer:
         """Whether what `run` computes passes."""
+        answer = self._whole(run)
+        return self._task(run, answer) if answer.passed else answer
+
+    def _asked(self, sample: Path | None, back: frozenset[str], ask: Callable[[], Answer]) -> Answer:
+        if (sample, back) not in self._known:
+            self._known[sample, back] = ask()
+            self.count += 1
+            self._progress.advance("tries", self.count)
+        return self._known[sample, back]
+
+    def _told(self, back: frozenset[str]) -> Answer | None:
+        """What the first single sample says that decides against it; None where none does."""
+        answers = (ask(back) for ask in tuple(self._telling.values()))
+        return next((answer for answer in answers if answer.decided), None)
+
+    def _judge(self, files: Sequence[Path]) -> Judge:
         case = self._case
-        judged = outputs.judge(
-            case.exported,
-            self._reference,
-            {"mixed": run},
-            case.samples.validation.batches,
-            case.inputs,
-            case.tolerances,
-            Silent(),
-        )["mixed"]
-        verdicts = [outputs.verdict(name, Origin.EMULATED, item, case.tolerances) for name, item in judged.items()]
-        if bad := [f"output {item.name}: {item.reason}" for item in verdicts if not item.passed]:
-            return Answer(passed=False, reason="; ".join(bad))
-        figures = [f"output {item.name}: {item.reason}" for item in verdicts]
-        value = self._measure(run)
-        if case.task is None or self._task_reference is None or value is None:
-            return Answer(passed=bool(verdicts), reason="; ".join(figures))
-        samples = 0 if case.samples.task is None else case.samples.task.samples
-        verdict = outputs.task_verdict(case.task, Origin.EMULATED, self._task_reference, value, samples)
-        task = f"{verdict.metric}: {verdict.reason}"
-        return Answer(passed=verdict.passed, reason="; ".join([*figures, task]) if verdict.passed else task)
+        return Judge(case.exported, self._exported, files, case.inputs, case.tolerances, hasty=True)
 
     def _with(self, back: frozenset[str]) -> Run:
         flags = np.array([name in back for name in self.nodes], bool)
         return lambda feeds: self._session({**feeds, FLAGS: flags})
 
-    def _measure(self, run: Run) -> float | None:
+    def _task(self, run: Run, answer: Answer) -> Answer:
+        """The task metric beside outputs that pass."""
         case = self._case
         if case.task is None or case.samples.task is None:
-            return None
-        names = [info.name for info in case.exported.inputs]
-        return outputs.measure(case.task, case.samples.task.batches, names, {"run": run}, Silent())["run"]
+            return answer
+        if self._task_reference is None:
+            self._task_reference = self._measure(case.task, case.samples.task, self._exported)
+        value = self._measure(case.task, case.samples.task, run)
+        samples = case.samples.task.samples
+        verdict = outputs.task_verdict(case.task, Origin.EMULATED, self._task_reference, value, samples)
+        task = f"{verdict.metric}: {verdict.reason}"
+        return Answer(passed=verdict.passed, reason=f"{answer.reason}; {task}" if verdict.passed else task)
 
-
-def _remembered(run: Run) -> Run:
-    """`run`, once for each batch."""
-    known: dict[tuple[bytes, ...], Mapping[str, Array]] = {}
-
-    def once(feeds: Mapping[str, Array]) -> Mapping[str, Array]:
-        key = tuple(array.tobytes() for array in feeds.values())
-        if key not in known:
-            known[key] = run(feeds)
-        return known[key]
-
-    return once
+    def _measure(self, task: TaskSpec, samples: SampleSet, run: Run) -> float:
+        names = [info.name for info in self._case.exported.inputs]
+        return outputs.measure(task, samples.batches, names, {"run": run}, Silent())["run"]

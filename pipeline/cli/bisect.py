@@ -53,6 +53,7 @@ def _search(context: Context, results: Results) -> Bisection:
         exported=results.artifact("export"),
         reference=results.artifact("canonicalise"),
         plan=results.artifact("mark"),
+        ranges=results.artifact("calibrate").tensors,
         samples=results.artifact("sample"),
         inputs=spec.inputs,
         task=spec.task,

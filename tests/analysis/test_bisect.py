@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline.analysis.bisect import bisect
 from pipeline.analysis.delta import minimise
+from pipeline.analysis.observe import observe
 from pipeline.analysis.regions import regions
 from pipeline.analysis.trials import Case
 from pipeline.backends.onnxruntime import Session
@@ -65,6 +66,7 @@ def case(folder, model, decisions=None, tolerances=None):
         exported=record,
         reference=record,
         plan=plan,
+        ranges=observe(path, batch.batches, Format.FP16, Silent())[0],
         samples=Samples(calibration=batch, validation=batch),
         inputs={"x": InputSpec(dtype="float32", axes=("batch", 4))},
         task=None,
