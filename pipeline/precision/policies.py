@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import onnx_ir as ir
 
@@ -21,13 +21,25 @@ from pipeline.precision.semantics import CONVOLUTIONS, Movement, OpSemantics
 Drafts = dict[ir.Node, Draft]
 
 
-def decide(evidence: Evidence, settings: Settings, given: Mapping[str, Format]) -> tuple[Decision, ...]:
+Claims = Iterable[tuple[str, Claim]]
+"""Claims, each with the name of its rule, in the order in which they count."""
+
+
+def asked(evidence: Evidence, settings: Settings) -> Claims:
+    """What the rules of a policy claim."""
+    return tuple((rule, claim) for rule in settings.rules for claim in RULES[rule](evidence))
+
+
+def decide(
+    evidence: Evidence, settings: Settings, given: Mapping[str, Format], claims: Claims | None = None
+) -> tuple[Decision, ...]:
     """One decision a node of the main graph, in graph order.
 
     Args:
         evidence: The graph and what is known of its tensors.
         settings: The policy.
         given: Formats that the model arrived with, by node name. They are its plan where the policy is `sensitive`.
+        claims: What to decide by instead of what the policy's rules claim.
 
     Raises:
         PrecisionError: A pattern matches nothing, or asks for what ONNX has no types for.
@@ -36,7 +48,7 @@ def decide(evidence: Evidence, settings: Settings, given: Mapping[str, Format]) 
     keeps_given = bool(given) and settings.name == Policy.SENSITIVE
     if keeps_given:
         _take_given(evidence, drafts, given)
-    _ask_rules(evidence, drafts, settings)
+    _take_claims(drafts, asked(evidence, settings) if claims is None else claims)
     _take_patterns(evidence, drafts, settings)
     if settings.base is Policy.SENSITIVE:
         _fix_accumulators(evidence, drafts)
@@ -117,12 +129,11 @@ def _take_given(evidence: Evidence, drafts: Drafts, given: Mapping[str, Format])
         draft.pinned = True
 
 
-def _ask_rules(evidence: Evidence, drafts: Drafts, settings: Settings) -> None:
-    for rule in settings.rules:
-        for claim in RULES[rule](evidence):
-            draft = drafts[claim.node]
-            if not draft.pinned:
-                _claim(draft, rule, claim)
+def _take_claims(drafts: Drafts, claims: Claims) -> None:
+    for rule, claim in claims:
+        draft = drafts[claim.node]
+        if not draft.pinned:
+            _claim(draft, rule, claim)
 
 
 def _claim(draft: Draft, rule: str, claim: Claim) -> None:
