@@ -93,7 +93,7 @@ class _Walk:
         A weight always takes part, and so does what was seen at its largest. Only what calibration may have left
         unselected, or multiplied by zero, has to be followed.
         """
-        if intervals.known(node.op_type):
+        if intervals.follows(node.op_type):
             return False
         return all(self._is_exercised(value) for value in node.inputs if value is not None and value in self.reaches)
 

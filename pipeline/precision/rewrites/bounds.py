@@ -30,7 +30,7 @@ def may_be_minus_infinity(value: ir.Value) -> bool:
 
 def lower_bound(value: ir.Value) -> float:
     """A number that no element of `value` is below; it may be lower than any fp32 number."""
-    return _bounds(value, DEPTH, {})[0]
+    return float(_bounds(value, DEPTH, {})[0])
 
 
 def _bounds(value: ir.Value, depth: int, known: dict[ir.Value, Interval]) -> Interval:
@@ -47,7 +47,7 @@ def _of_value(value: ir.Value, depth: int, known: dict[ir.Value, Interval]) -> I
     if value.is_initializer() and value.const_value is not None:
         return _of_constant(value.const_value)
     node = value.producer()
-    if node is None or not intervals.known(node.op_type):
+    if node is None or not intervals.follows(node.op_type):
         return COMPUTED
     operands = [operand for operand in _data(node) if operand is not None]
     return intervals.result(node.op_type, [_bounds(operand, depth - 1, known) for operand in operands])
