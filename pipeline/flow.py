@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import publish
-from pipeline.core import spec_file, trees
-from pipeline.core.artifacts import Files, Samples, SourceTree, Weights
-from pipeline.core.errors import SourceError, SpecError, StoreError, Unreachable
+from pipeline.core import clones, digest, spec_file, trees
+from pipeline.core.artifacts import Files, Invocation, Overrides, Samples, SourceTree, Weights
+from pipeline.core.errors import ShipError, SourceError, SpecError, StoreError, Unreachable
 from pipeline.core.order import ORDER
 from pipeline.core.progress import Progress
 from pipeline.core.runner import Damaged, Handle, Runner
@@ -45,12 +45,14 @@ class Options:
         weights: `auto`, `pretrained`, `seeded`, or the path of a local checkpoint.
         policy: Precision policy instead of the spec's.
         targets: Build targets instead of the spec's.
+        overrides: Refusals to ship that do not hold this time.
         draw: Validation samples instead of the spec's; what is made with them ships nothing.
     """
 
     weights: str = "auto"
     policy: str | None = None
     targets: tuple[str, ...] | None = None
+    overrides: Overrides = field(default_factory=Overrides)
     draw: Draw | None = None
 
 
@@ -339,10 +341,16 @@ class _Line:
         """Ship, or say why not."""
         if seeded:
             return "the weights are seeded, not the real ones"
-        if not self.done["validate"].read().passed:
+        if not (self.done["validate"].read().passed or self.options.overrides.unvalidated):
             return "validation did not pass"
-        weights = self.done["fetch"]
-        self.done["ship"] = self.runner.run(
+        try:
+            self.done["ship"] = self._shipped(self.done["fetch"])
+        except ShipError as error:
+            return f"{error.what}\n  hint: {error.hint}" if error.hint else error.what
+        return None
+
+    def _shipped(self, weights: Handle[Weights]) -> Handle[Any]:
+        return self.runner.run(
             ship,
             name=self.spec.name,
             axes=self.spec.axes,
@@ -353,5 +361,15 @@ class _Line:
             plans=self.done["build"],
             report=self.done["validate"],
             rendered=self.done["render"],
+            invocation=self._invocation(),
+            overrides=self.options.overrides,
         )
-        return None
+
+    def _invocation(self) -> Invocation:
+        """What the provenance says of this run; nothing that differs between two clones of the same commit."""
+        changed = {"weights": self.options.weights, "policy": self.options.policy, "targets": self.options.targets}
+        return Invocation(
+            spec=digest.of_file(self.spec.folder / spec_file.FILE),
+            commit=clones.commit(self.root),
+            parameters={name: str(value) for name, value in changed.items() if value is not None},
+        )

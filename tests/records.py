@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 import random
+import struct
 from pathlib import Path
+
+import numpy as np
 
 from pipeline.core import digest
 from pipeline.core.artifacts import (
@@ -22,7 +25,6 @@ from pipeline.core.artifacts import (
     PrecisionPlan,
     Provenance,
     TaskVerdict,
-    TensorInfo,
     ValidationReport,
     Weights,
 )
@@ -122,9 +124,15 @@ def precision() -> PrecisionPlan:
     return PrecisionPlan(model="c" * 64, policy="sensitive", low=Format.FP16, decisions=decisions)
 
 
+def plan_bytes(version: tuple[int, int, int, int] = (1, 7, 1, 116), mask: int = 4 | 8, body: bytes = b"code") -> bytes:
+    """What begins like a TensorRT-RTX plan (for 8.6 and 8.9), and holds nothing."""
+    head = struct.pack("<4s12xQ4B4xI", b"vtrt", 64 + len(body), *version, mask)
+    return head.ljust(64, b"\0") + body
+
+
 def plans(path: Path, **more: object) -> EnginePlans:
     """One plan whose file is written to `path`."""
-    path.write_bytes(b"vtrt plan")
+    path.write_bytes(plan_bytes())
     kernels = (
         Kernel(
             kind="function", name="_gemm_mha_v2", nodes=("proj",), accumulation=2, operands=("half",), results=("half",)
@@ -142,7 +150,7 @@ def plans(path: Path, **more: object) -> EnginePlans:
         "flags": ("STRONGLY_TYPED",),
         "tf32": False,
         "workspace_mib": 1024,
-        "profiles": {"x": ((1, 4), (8, 4), (16, 4))},
+        "profiles": {"x": ((1, 16), (8, 16), (16, 16))},
         "text": PlanText(version="1.7.1.116", targets=("8.6", "8.9"), kernels=kernels),
         "checks": (
             Check(name="parsed", passed=True, summary="2 of 2 layers have the planned types"),
@@ -154,18 +162,34 @@ def plans(path: Path, **more: object) -> EnginePlans:
     return EnginePlans(plans=(EnginePlan(**{**given, **more}),))  # type: ignore[arg-type]
 
 
-def mixed(folder: Path, provenance: Provenance = REAL) -> OnnxModel:
-    """A mixed model whose files are written to `folder` (the bytes are never parsed here)."""
+MIXED = """
+<ir_version: 10, opset_import: ["" : 20]>
+tiny (float[batch, 16] x) => (float[batch, 16] y) {
+    [norm] n = LayerNormalization<axis = -1, epsilon = 1e-5>(x, gain)
+    ["cast::n::fp16"] "n::fp16" = Cast<to = 10>(n)
+    [proj] "y::fp16" = MatMul("n::fp16", weight)
+    ["cast::y"] y = Cast<to = 1>("y::fp16")
+}
+"""
+
+
+def mixed(folder: Path, provenance: Provenance = REAL, seed: int = 0) -> OnnxModel:
+    """A mixed model that `precision` describes, saved in `folder`."""
+    import onnx
+    import onnx_ir as ir
+
+    from pipeline.graph import io
+
+    random_ = np.random.default_rng(seed)
+    proto = onnx.parser.parse_model(MIXED)
+    for name, array in (
+        ("gain", np.ones(16, np.float32)),
+        ("weight", random_.standard_normal((16, 16)).astype(np.float16)),
+    ):
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+    model = ir.from_proto(onnx.shape_inference.infer_shapes(proto))
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "model.onnx").write_bytes(b"graph")
-    (folder / "model.onnx.data").write_bytes(b"weights")
-    return OnnxModel(
-        path=folder / "model.onnx",
-        opset=20,
-        inputs=(TensorInfo(name="x", dtype="float32", shape=("batch", 4)),),
-        outputs=(TensorInfo(name="y", dtype="float32", shape=("batch", 4)),),
-        provenance=provenance,
-    )
+    return io.describe(model, io.save(model, folder), provenance=provenance)
 
 
 def weights(folder: Path, provenance: Provenance = REAL) -> Weights:

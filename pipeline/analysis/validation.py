@@ -84,7 +84,14 @@ def report(
         not_run=(*not_run, *_not_emulated(subject)),
         environment=_environment() | environment,
         causes=causes,
+        subjects=_subjects(subject),
     )
+
+
+def _subjects(subject: Subject) -> dict[str, str]:
+    models = {"exported": subject.exported, "reference": subject.reference, "mixed": subject.mixed}
+    graphs = {name: io.model_digest(model) for name, model in models.items()}
+    return graphs | {plan.path.name: plan.digest for plan in subject.plans.plans}
 
 
 def _emulations(subject: Subject) -> dict[str, ir.Model]:

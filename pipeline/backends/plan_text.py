@@ -13,22 +13,18 @@ from __future__ import annotations
 import itertools
 import mmap
 import re
-import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.backends import layer_names
+from pipeline.core import plan_header
 from pipeline.core.artifacts import Kernel, PlanText
 
 TESTED = frozenset({"1.7.1.116"})
 """Versions whose plans were compared with the graphs they were built from."""
 
 UNKNOWN = PlanText(version=None, targets=(), kernels=())
-
-_MAGIC = b"vtrt"
-_HEADER = 64
-_TARGETS = {1: "7.5", 2: "8.0", 4: "8.6", 8: "8.9", 16: "12.0", 32: "12.1"}
 
 _PROGRAM = re.compile(rb"header \{\n  version = ")
 _GRAPH = b"\n  memory_budget = "
@@ -58,22 +54,13 @@ def read(path: Path) -> PlanText:
     Returns:
         Its version, targets and kernels; `UNKNOWN` where it is no RTX plan of a tested version.
     """
-    if path.stat().st_size < _HEADER:
+    if path.stat().st_size < plan_header.SIZE:
         return UNKNOWN
     with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as plan:
-        version = _version(plan)
-        if version not in TESTED:
+        header = plan_header.read(plan[: plan_header.SIZE])
+        if header is None or header.length != len(plan) or header.version not in TESTED:
             return UNKNOWN
-        (mask,) = struct.unpack_from("<I", plan, 32)
-        targets = tuple(target for bit, target in _TARGETS.items() if mask & bit)
-        return PlanText(version=version, targets=targets, kernels=tuple(_kernels(plan)))
-
-
-def _version(plan: mmap.mmap) -> str | None:
-    (length,) = struct.unpack_from("<Q", plan, 16)
-    if plan[:4] != _MAGIC or length != len(plan):
-        return None
-    return ".".join(str(part) for part in plan[24:28])
+        return PlanText(version=header.version, targets=header.targets, kernels=tuple(_kernels(plan)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import importlib.metadata
+import platform
 from collections import Counter
 from collections.abc import Mapping
 
-from pipeline.bundle.manifest import Axis, Graph, Plan, Precision, Verdict
-from pipeline.core.artifacts import EnginePlan, OnnxModel, PrecisionPlan, ValidationReport
+from pipeline.bundle.manifest import Axis, File, Graph, Manifest, Plan, Precision, Role, Verdict
+from pipeline.bundle.provenance import Subject
+from pipeline.core.artifacts import (
+    EnginePlan,
+    EnginePlans,
+    Invocation,
+    OnnxModel,
+    PrecisionPlan,
+    ValidationReport,
+    Weights,
+)
 from pipeline.core.spec import AxisRange
 
 VERSIONED = (
     "numpy",
+    "nvidia-cuda-runtime",
+    "nvidia-cuda-runtime-cu12",
+    "nvidia-cuda-runtime-cu13",
     "onnx",
     "onnx-ir",
     "onnxruntime-gpu",
@@ -48,10 +61,22 @@ def plan(item: EnginePlan) -> Plan:
     )
 
 
-def graph(mixed: OnnxModel, path: str, axes: Mapping[str, AxisRange]) -> Graph:
-    """The mixed graph's part of the manifest."""
+def graph(
+    mixed: OnnxModel, files: Mapping[Role, str], axes: Mapping[str, AxisRange], subjects: Mapping[str, str]
+) -> Graph:
+    """The mixed graph's part of the manifest.
+
+    Args:
+        mixed: The graph.
+        files: Path in the bundle of the ONNX file and of its emulation.
+        axes: Sizes of every dynamic axis.
+        subjects: Digests of what was validated.
+    """
     return Graph(
-        path=path,
+        path=files[Role.ONNX],
+        digest=subjects["mixed"],
+        emulated=files[Role.EMULATED],
+        exported=subjects["exported"],
         opset=mixed.opset,
         inputs=mixed.inputs,
         outputs=mixed.outputs,
@@ -67,7 +92,7 @@ def precision(plan: PrecisionPlan, path: str) -> Precision:
     )
 
 
-def verdict(report: ValidationReport) -> Verdict:
+def verdict(report: ValidationReport, overridden: tuple[str, ...]) -> Verdict:
     """The verdict's part of the manifest."""
     return Verdict(
         passed=report.passed,
@@ -77,12 +102,37 @@ def verdict(report: ValidationReport) -> Verdict:
         outputs=report.outputs,
         tasks=report.tasks,
         not_run=report.not_run,
+        overridden=overridden,
+    )
+
+
+def licences(weights: Weights, tokenizer: Weights) -> dict[str, str]:
+    """Licence of what a bundle holds that is not this project's; those of the tools are in the bill of materials."""
+    own = {} if tokenizer.tokenizer is None else {"tokenizer": tokenizer.provenance.licence}
+    return {"weights": weights.provenance.licence, **own}
+
+
+def timings(plans: EnginePlans) -> dict[str, dict[str, float]]:
+    """What was measured while the plans were built: no part of what can be reproduced."""
+    return {plan_name(item): {"build_seconds": round(item.seconds, 3)} for item in plans.plans}
+
+
+def subject(record: Manifest, files: Mapping[str, File], invocation: Invocation, graphs: Mapping[str, str]) -> Subject:
+    """What the provenance of a bundle is about."""
+    return Subject(
+        engine=record.engine,
+        files=files,
+        invocation=invocation,
+        weights=record.weights,
+        tokenizer=record.tokenizer,
+        graphs=graphs,
+        versions=record.versions,
     )
 
 
 def versions() -> dict[str, str]:
-    """Versions of the distributions in `VERSIONED` that are installed."""
-    found = {}
+    """Versions of Python and of the distributions in `VERSIONED` that are installed."""
+    found = {"python": platform.python_version()}
     for name in VERSIONED:
         try:
             found[name] = importlib.metadata.version(name)

@@ -3,23 +3,82 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
 
-from pipeline.core.artifacts import EnginePlans, OnnxModel, PrecisionPlan, ValidationReport, Weights
+from pipeline.core.artifacts import EnginePlans, OnnxModel, Overrides, PrecisionPlan, ValidationReport, Weights
+from pipeline.core.errors import ShipError
 
 SHOWN = 5
 """Items named in one refusal; the report has them all."""
 
+UNSTATED = frozenset({"", "NOASSERTION", "NONE", "UNKNOWN"})
+"""What stands for a licence that nobody stated, in upper case."""
+
+
+class Concern(StrEnum):
+    """What a refusal is about, and so which option overrides it."""
+
+    WEIGHTS = "weights"
+    LICENCE = "licence"
+    VALIDATION = "validation"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """One reason not to ship."""
+
+    concern: Concern
+    text: str
+
 
 def refusals(
-    weights: Weights, mixed: OnnxModel, plan: PrecisionPlan, plans: EnginePlans, report: ValidationReport
-) -> tuple[str, ...]:
-    """Every reason not to ship, one line each; empty where there is none."""
+    weights: Weights, mixed: OnnxModel, graph: str, plan: PrecisionPlan, plans: EnginePlans, report: ValidationReport
+) -> tuple[Refusal, ...]:
+    """Every reason not to ship; empty where there is none.
+
+    Args:
+        weights: The checkpoint.
+        mixed: The mixed graph.
+        graph: Digest of its files as they are now.
+        plan: Its precision plan.
+        plans: The TensorRT plans.
+        report: The verdict.
+    """
     return (
-        *_about_weights(weights, mixed, report),
-        *_about_verdict(report, plan),
-        *_about_layers(report, plan),
-        *_about_plans(plans),
+        *_of(Concern.WEIGHTS, _about_weights(weights, mixed, report)),
+        *_of(Concern.LICENCE, _about_licence(weights)),
+        *_of(Concern.VALIDATION, _about_subjects(report, graph, plans)),
+        *_of(Concern.VALIDATION, _about_verdict(report, plan)),
+        *_of(Concern.VALIDATION, _about_layers(report, plan)),
+        *_of(Concern.VALIDATION, _about_plans(plans)),
     )
+
+
+def require(name: str, found: tuple[Refusal, ...], overrides: Overrides) -> tuple[str, ...]:
+    """Refuse, unless every reason is overridden; gives those that are.
+
+    Raises:
+        ShipError: A reason is not overridden.
+    """
+    heeded = {Concern.WEIGHTS: True, Concern.LICENCE: not overrides.unlicensed}
+    standing = [item for item in found if heeded.get(item.concern, not overrides.unvalidated)]
+    if standing:
+        listing = "".join(f"\n  - {item.text}" for item in standing)
+        raise ShipError(f"refused to ship{listing}", where=name, hint=_hint({item.concern for item in standing}))
+    return tuple(item.text for item in found)
+
+
+def _hint(concerns: set[Concern]) -> str:
+    if Concern.VALIDATION in concerns:
+        return "report.html shows each layer and its reason"
+    if Concern.LICENCE in concerns:
+        return "state `licence` in engine.toml, or give --allow-unlicensed if you may ship them all the same"
+    return "run with WEIGHTS=pretrained, and ship what was made from that"
+
+
+def _of(concern: Concern, lines: Iterator[str]) -> Iterator[Refusal]:
+    return (Refusal(concern=concern, text=line) for line in lines)
 
 
 def _about_weights(weights: Weights, mixed: OnnxModel, report: ValidationReport) -> Iterator[str]:
@@ -28,6 +87,19 @@ def _about_weights(weights: Weights, mixed: OnnxModel, report: ValidationReport)
     for what, provenance in (("the mixed graph was made", mixed.provenance), ("validation ran", report.provenance)):
         if provenance.digest != weights.provenance.digest:
             yield f"{what} with other weights ({provenance.source})"
+
+
+def _about_licence(weights: Weights) -> Iterator[str]:
+    if weights.provenance.licence.strip().upper() in UNSTATED:
+        yield f"nobody stated a licence of the weights ({weights.provenance.source})"
+
+
+def _about_subjects(report: ValidationReport, graph: str, plans: EnginePlans) -> Iterator[str]:
+    if report.subjects.get("mixed") != graph:
+        yield "validation ran on another mixed graph"
+    for item in plans.plans:
+        if report.subjects.get(item.path.name) != item.digest:
+            yield f"validation ran on another {item.path.name}"
 
 
 def _about_verdict(report: ValidationReport, plan: PrecisionPlan) -> Iterator[str]:

@@ -1,17 +1,25 @@
 """The manifest: what a bundle holds, where it came from, and on what evidence it was shipped.
 
-It names no time and no path of the machine that wrote it, so that the same artifacts give the same bytes.
+A bundle has a core, whose bytes are reproducible, and measurements and provenance in `attestation/`. The manifest
+names every file of both; `core` is the digest of the core alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import PurePosixPath
 
+from pipeline.core import digest
 from pipeline.core.artifacts import OutputVerdict, Provenance, TaskVerdict, TensorInfo
 
 FILE = "manifest.json"
+SIGNATURE = "manifest.json.sig"
+ATTESTATION = "attestation"
+
+SCHEMA = 2
+"""Version of the record's JSON form that is written, and the only one that is read."""
 
 Shapes = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 
@@ -21,10 +29,14 @@ class Role(StrEnum):
 
     PLAN = "plan"
     ONNX = "onnx"
+    EMULATED = "emulated"
     PRECISION = "precision"
-    REPORT = "report"
     TOKENIZER = "tokenizer"
+    SBOM = "sbom"
     README = "readme"
+    REPORT = "report"
+    PROVENANCE = "provenance"
+    TIMINGS = "timings"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,23 +103,32 @@ class Graph:
     """The mixed-precision ONNX model that the plans were built from.
 
     Attributes:
-        path: Path of the ONNX file in the bundle.
+        path: Path of the ONNX file in the bundle; its weights lie beside it.
+        digest: SHA-256 over the ONNX file and its weights.
+        emulated: Path of the fp32 graph that rounds where this one rounds, for machines without a GPU; it shares the
+            weights' file.
+        exported: Digest of the fp32 model that was exported from PyTorch.
         opset: Version of the default operator set.
         inputs: Graph inputs in order.
         outputs: Graph outputs in order.
         axes: Sizes of every dynamic axis.
+        names_stripped: Whether nodes and tensors carry ordinals instead of the model's own names.
     """
 
     path: str
+    digest: str
+    emulated: str
+    exported: str
     opset: int
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     axes: dict[str, Axis]
+    names_stripped: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Precision:
-    """The precision plan in figures; the decisions themselves are in the file.
+    """The cast recipe in figures; the decisions themselves are in the file.
 
     Attributes:
         path: Path of the file in the bundle.
@@ -133,9 +154,10 @@ class Verdict:
         samples: Validation samples.
         layers: Float tensors of the fp32 model.
         compared: Those that were compared; the report gives the reason for each of the others.
-        outputs: Every graph output, for each origin.
+        outputs: Every graph output, for each origin (emulated on a CPU, or run by the engine).
         tasks: The task metric, for each origin.
         not_run: What was not run and why, such as the engine on a machine without a GPU.
+        overridden: Reasons not to ship that were overridden with `--force-unvalidated` or `--allow-unlicensed`.
     """
 
     passed: bool
@@ -145,6 +167,7 @@ class Verdict:
     outputs: tuple[OutputVerdict, ...]
     tasks: tuple[TaskVerdict, ...]
     not_run: tuple[str, ...]
+    overridden: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,18 +177,21 @@ class Manifest:
     Attributes:
         schema: Version of this record's JSON form.
         engine: Name of the engine.
-        files: Every file of the bundle but the manifest itself, by POSIX path below its folder.
+        core: Digest over path and SHA-256 of every file that is not below `attestation/`.
+        files: Every file of the bundle but the manifest and its signature, by POSIX path below its folder.
         plans: The plans.
         graph: The mixed-precision ONNX model.
-        precision: The precision plan in figures.
+        precision: The cast recipe in figures.
         weights: Where the weights come from, with digest and licence.
         tokenizer: Where the tokenizer files come from; None where there are none.
         verdict: What validation found.
-        versions: Distributions that made it, by name; absent ones are left out.
+        licences: SPDX expression of each thing in the bundle that has a licence of its own.
+        versions: Distributions that made it, by name, and Python; absent ones are left out.
     """
 
-    schema: int = 1
+    schema: int = SCHEMA
     engine: str
+    core: str
     files: dict[str, File]
     plans: tuple[Plan, ...]
     graph: Graph
@@ -173,16 +199,33 @@ class Manifest:
     weights: Provenance
     tokenizer: Provenance | None
     verdict: Verdict
+    licences: dict[str, str]
     versions: dict[str, str]
 
     def __post_init__(self) -> None:
+        if self.schema != SCHEMA:
+            raise ValueError(f"schema must be {SCHEMA}, got {self.schema}")
         if unsafe := sorted(name for name in self.files if not is_inside(name)):
             raise ValueError(f"files names paths outside the bundle: {unsafe}")
-        named = [*(plan.path for plan in self.plans), self.graph.path, self.precision.path]
+        if reserved := sorted({FILE, SIGNATURE} & self.files.keys()):
+            raise ValueError(f"files names {reserved}, which no manifest can name")
+        named = [*(plan.path for plan in self.plans), self.graph.path, self.graph.emulated, self.precision.path]
         if strangers := sorted(set(named) - self.files.keys()):
             raise ValueError(f"files lacks {strangers}, which the manifest refers to")
         if not self.plans:
             raise ValueError("plans must name at least one plan")
+        if self.core != core_digest(self.files):
+            raise ValueError(f"core is {self.core}, and the files give {core_digest(self.files)}")
+
+
+def core_files(files: Mapping[str, File]) -> dict[str, File]:
+    """The files of the core, in the order of their paths."""
+    return {name: files[name] for name in sorted(files) if not name.startswith(f"{ATTESTATION}/")}
+
+
+def core_digest(files: Mapping[str, File]) -> str:
+    """Digest of the core: SHA-256 of the canonical JSON object of path and SHA-256."""
+    return digest.of_value({name: file.sha256 for name, file in core_files(files).items()})
 
 
 def is_inside(name: str) -> bool:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from pipeline.bundle.manifest import Manifest, Role
+from pipeline.bundle.manifest import Manifest, Role, core_files
 from pipeline.core.artifacts import TensorInfo
 
 ROLES = {
     Role.PLAN: "TensorRT plan",
     Role.ONNX: "the strongly typed mixed-precision graph that the plans were built from, and its weights",
     Role.PRECISION: "the precision of every node, with its rule and reason",
-    Role.REPORT: "the validation report",
+    Role.EMULATED: "the same graph in fp32 with every rounding carried out, for machines without a GPU",
+    Role.SBOM: "bill of materials (CycloneDX)",
     Role.TOKENIZER: "tokenizer",
-    Role.README: "this page",
 }
 
 
@@ -23,8 +23,12 @@ def render(manifest: Manifest) -> str:
         loader=jinja2.PackageLoader("pipeline.bundle"), undefined=jinja2.StrictUndefined, keep_trailing_newline=True
     )
     fields = {name: getattr(manifest, name) for name in manifest.__dataclass_fields__}
+    fields["core"] = core_files(manifest.files)
     return environment.get_template("README.md.j2").render(
-        **fields, roles=ROLES, opt_shape=lambda item: _opt_shape(item, manifest)
+        **fields,
+        roles=ROLES,
+        has_report=any(file.role is Role.REPORT for file in manifest.files.values()),
+        opt_shape=lambda item: _opt_shape(item, manifest),
     )
 
 

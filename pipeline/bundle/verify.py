@@ -1,88 +1,205 @@
-"""Tell whether a bundle is whole: its manifest is valid, and every file is there, unchanged, and named in it.
+"""Tell whether a bundle is whole and whose it is, without loading anything in it.
 
-Digests tell damage, not tampering: whoever can change a file can change an unsigned manifest too.
+Digests tell damage. Only a signature that is checked with a key tells tampering: whoever can change a file can change
+an unsigned manifest too.
 """
 
 from __future__ import annotations
 
-import stat
+import hashlib
+import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from pipeline.bundle import manifest
+from pipeline.bundle import consistency, container, signing
+from pipeline.bundle.consistency import Kept
+from pipeline.bundle.container import Container, Entry
 from pipeline.bundle.manifest import File, Manifest
 from pipeline.core import digest, serde
-from pipeline.core.artifacts import Check
 from pipeline.core.errors import BundleError
 
-MANIFEST_LIMIT = 16 << 20
-"""A manifest larger than this many bytes is not read."""
+CHUNK = 1 << 20
+SHOWN = 20
+"""Problems that an error lists; a bundle with more is no less damaged."""
+
+UNSIGNED = "not signed: damage is detected, tampering is not"
 
 
-def read(folder: Path) -> Manifest:
-    """The manifest of the bundle in `folder`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """What was shown of a bundle that is whole.
+
+    Attributes:
+        engine: Name of the engine.
+        digest: SHA-256 of the manifest.
+        core: Digest of the reproducible part.
+        checked: What was checked, one line each.
+        signed_by: Key id in the signature; None where there is none.
+        trusted: Whether the signature is that of the key that was given.
+        warnings: What a person should know before using it.
+        unvalidated: Reasons not to ship that were overridden by whoever shipped it; empty for a bundle that passed.
+    """
+
+    engine: str
+    digest: str
+    core: str
+    checked: tuple[str, ...]
+    signed_by: str | None
+    trusted: bool
+    warnings: tuple[str, ...]
+    unvalidated: tuple[str, ...]
+
+
+def read(bundle: Path) -> Manifest:
+    """The manifest of a bundle, a folder or a `.tar.zst`; its signature and files are not looked at.
 
     Raises:
         BundleError: There is none, or it is not a valid manifest.
     """
-    path = folder / manifest.FILE
-    try:
-        if path.stat().st_size > MANIFEST_LIMIT:
-            raise BundleError(f"larger than {MANIFEST_LIMIT >> 20} MiB: not a manifest", where=str(path))
-        return serde.loads(Manifest, path.read_bytes())
-    except OSError as error:
-        raise BundleError(
-            f"no readable manifest: {error.strerror}",
-            where=str(path),
-            hint=f"a bundle is a folder that holds {manifest.FILE}",
-        ) from error
-    except ValueError as error:
-        raise BundleError(
-            f"not a valid manifest: {_first_line(error)}", where=str(path), hint="take the bundle again from its source"
-        ) from error
+    with container.opened(bundle) as files:
+        return _parse(files)
 
 
-def verify(folder: Path) -> Check:
-    """Compare every file of a bundle with its manifest; reads all of them, loads none.
+def verify(bundle: Path, *, key: Path | bytes | None = None) -> Verification:
+    """Check signature, manifest and every file of a bundle; reads all of them, loads none.
+
+    Args:
+        bundle: A folder, or a `.tar.zst` file.
+        key: PEM file (or its bytes) of the Ed25519 public key that must have signed it. None to accept any.
 
     Raises:
-        BundleError: There is no valid manifest to compare with.
+        SignatureError: `key` was given, and the bundle is not signed by it.
+        BundleError: It is no bundle, or something in it is damaged, missing, added, or contradicts the rest.
+        KeyFileError: `key` is not a public key.
     """
-    record = read(folder)
-    problems = (*_strangers(folder, record), *_damage(folder, record))
-    total = sum(file.size for file in record.files.values())
-    summary = f"{len(record.files)} files, {total / 1e6:.1f} MB, compared with their SHA-256 digests"
-    return Check(name="digests", passed=not problems, summary=summary, problems=problems)
+    public = None if key is None else signing.read_public(key)
+    with container.opened(bundle) as files:
+        if public is not None:  # before anything in the bundle is parsed
+            signing.require(files.manifest, files.signature, public, files.where)
+        signature = None if files.signature is None else signing.parse(files.signature, files.where)
+        record = _parse(files)
+        kept, problems = _survey(files, record)
+        content = digest.of_bytes(files.manifest)
+    problems += () if problems else tuple(consistency.problems(record, kept))
+    _refuse(problems, str(bundle))
+    return Verification(
+        engine=record.engine,
+        digest=content,
+        core=record.core,
+        checked=tuple(_checked(record, kept, trusted=public is not None)),
+        signed_by=None if signature is None else signature.key_id,
+        trusted=public is not None,
+        warnings=tuple(_warnings(record, kept, signature, trusted=public is not None)),
+        unvalidated=record.verdict.overridden,
+    )
 
 
-def _strangers(folder: Path, record: Manifest) -> Iterator[str]:
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        if not path.is_dir() and name not in record.files and name != manifest.FILE:
-            yield f"{name}: not in the manifest"
-        if path.is_symlink() and path.is_dir():
-            yield f"{name}: a link to a folder"
-
-
-def _damage(folder: Path, record: Manifest) -> Iterator[str]:
-    for name, file in sorted(record.files.items()):
-        if problem := _problem(folder / name, file):
-            yield f"{name}: {problem}"
-
-
-def _problem(path: Path, file: File) -> str | None:
-    """What is wrong with one file, or None."""
+def _parse(files: Container) -> Manifest:
+    where = f"{files.where}/manifest.json"
     try:
-        found = path.lstat()
-    except OSError:
-        return "missing"
-    if not stat.S_ISREG(found.st_mode):
-        return "not a plain file"
-    if found.st_size != file.size:
-        return f"{found.st_size} bytes, expected {file.size}"
-    if digest.of_file(path) != file.sha256:
-        return "its content does not have the digest in the manifest"
-    return None
+        record = serde.loads(Manifest, files.manifest)
+        _require_exact(json.loads(files.manifest, object_pairs_hook=_unique), serde.to_value(record), "manifest")
+    except ValueError as error:
+        raise BundleError(
+            f"not a valid manifest: {_first_line(error)}", where=where, hint="take the bundle again from its source"
+        ) from error
+    return record
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, refused where it has a key twice: readers differ in which of the two counts."""
+    if len({key for key, _ in pairs}) != len(pairs):
+        raise ValueError("a JSON object has the same key twice")
+    return dict(pairs)
+
+
+def _require_exact(given: Any, known: Any, path: str) -> None:
+    """Refuse what the reading left out or turned into something else."""
+    match given, known:
+        case dict(), dict():
+            for name, value in given.items():
+                if name not in known:
+                    raise ValueError(f"{path}.{name}: unknown field")
+                _require_exact(value, known[name], f"{path}.{name}")
+        case list(), list() if len(given) == len(known):
+            for index, (one, other) in enumerate(zip(given, known, strict=True)):
+                _require_exact(one, other, f"{path}[{index}]")
+        case _ if type(given) is type(known) and given == known:
+            return
+        case int(), float() if not isinstance(given, bool) and given == known:
+            return
+        case _:
+            raise ValueError(f"{path}: {given!r} stands for {known!r}")
+
+
+def _survey(files: Container, record: Manifest) -> tuple[dict[str, Kept], tuple[str, ...]]:
+    """Read everything once: what the checks of content need, and what is wrong with the files."""
+    kept: dict[str, Kept] = {}
+    problems, seen = [], set()
+    for entry in files.entries():
+        if entry.name in seen:
+            problems.append(f"{entry.name}: there twice")
+        seen.add(entry.name)
+        file = record.files.get(entry.name)
+        if entry.flaw is not None:
+            problems.append(f"{entry.name}: {entry.flaw}")
+        elif file is None:
+            problems.append(f"{entry.name}: not in the manifest")
+        elif entry.size != file.size:
+            problems.append(f"{entry.name}: {entry.size} bytes, expected {file.size}")
+        else:
+            found, kept[entry.name] = _digest(entry, file)
+            if found != file.sha256:
+                problems.append(f"{entry.name}: its content does not have the digest in the manifest")
+    problems += [f"{name}: missing" for name in sorted(record.files.keys() - seen)]
+    return kept, tuple(problems)
+
+
+def _digest(entry: Entry, file: File) -> tuple[str, Kept]:
+    """The SHA-256 of a file, and as much of its content as its role is checked by."""
+    wanted = consistency.kept_bytes(file)
+    state, head = hashlib.sha256(), bytearray()
+    try:
+        with entry.open() as stream:
+            while chunk := stream.read(CHUNK):
+                state.update(chunk)
+                head += chunk[: max(0, wanted - len(head))]
+    except OSError as error:
+        raise BundleError(f"cannot be read: {error.strerror}", where=entry.name) from error
+    return state.hexdigest(), bytes(head)
+
+
+def _refuse(problems: tuple[str, ...], where: str) -> None:
+    if not problems:
+        return
+    lines = [*problems[:SHOWN], *([f"and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else [])]
+    raise BundleError(
+        f"{len(problems)} problem{'s' if len(problems) > 1 else ''}" + "".join(f"\n  - {line}" for line in lines),
+        where=where,
+        hint="do not load it; take the bundle again from its source",
+    )
+
+
+def _checked(record: Manifest, kept: dict[str, Kept], *, trusted: bool) -> Iterator[str]:
+    if trusted:
+        yield "the signature is that of the given key"
+    total = sum(file.size for file in record.files.values())
+    yield f"{len(record.files)} files, {total / 1e6:.1f} MB, have the size and SHA-256 in the manifest"
+    yield from consistency.checked(record, kept)
+
+
+def _warnings(
+    record: Manifest, kept: dict[str, Kept], signature: signing.Signature | None, *, trusted: bool
+) -> Iterator[str]:
+    if signature is None:
+        yield UNSIGNED
+    elif not trusted:
+        yield f"signed by key {signature.key_id[:16]}…, which was not checked: give the public key"
+    for reason in record.verdict.overridden:
+        yield f"shipped although: {reason}"
+    yield from consistency.unread(record, kept)
 
 
 def _first_line(error: ValueError) -> str:

@@ -31,13 +31,13 @@ class Writer:
 
     def copy(self, source: Path, name: str, role: Role) -> str:
         """Copy `source` to `name`; returns its digest."""
-        with self._adding(name, role) as target:
+        with self.adding(name, role) as target:
             shutil.copyfile(source, target)
         return self.files[name].sha256
 
     def write(self, text: str, name: str, role: Role) -> None:
         """Write `text` as UTF-8 to `name`."""
-        with self._adding(name, role) as target:
+        with self.adding(name, role) as target:
             target.write_text(text, encoding="utf-8")
 
     def finish(self, record: Manifest) -> str:
@@ -47,8 +47,13 @@ class Writer:
         return digest.of_file(path)
 
     @contextmanager
-    def _adding(self, name: str, role: Role) -> Iterator[Path]:
-        if name in self.files or name == manifest.FILE or not manifest.is_inside(name):
+    def adding(self, name: str, role: Role) -> Iterator[Path]:
+        """Gives the path to write `name` to; it becomes a file of the bundle when the block ends.
+
+        Raises:
+            ShipError: There is a file of that name, or it lies outside the bundle.
+        """
+        if name in self.files or name in (manifest.FILE, manifest.SIGNATURE) or not manifest.is_inside(name):
             raise ShipError(
                 f"two files of the bundle would be named {name}, or it lies outside", where=str(self.folder)
             )

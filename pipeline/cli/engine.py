@@ -72,8 +72,10 @@ def run(
 
 
 def exit_code(results: Results) -> ExitCode:
-    """0 unless a verdict was reached and is not good."""
+    """0 unless a verdict was reached and is not good, or a bundle was refused for more than seeded weights."""
     report = results.artifact("validate")
+    if results.refused is not None and not results.seeded:
+        return ExitCode.NOT_PASSED
     return ExitCode.OK if report is None or report.passed else ExitCode.NOT_PASSED
 
 

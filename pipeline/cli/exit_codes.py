@@ -15,6 +15,7 @@ class ExitCode(IntEnum):
     MODEL = 4
     ENGINE = 5
     DAMAGED = 6
+    UNTRUSTED = 7
     BUG = 70
     INTERRUPTED = 130
 
@@ -27,6 +28,7 @@ MEANINGS = {
     ExitCode.MODEL: "the model has no faithful ONNX form, or no precision plan",
     ExitCode.ENGINE: "TensorRT refused the graph, or a comparison could not be made",
     ExitCode.DAMAGED: "the store or a bundle is damaged",
+    ExitCode.UNTRUSTED: "a bundle is not signed by the given key, or was altered since",
     ExitCode.BUG: "a bug of this project; the traceback is printed",
     ExitCode.INTERRUPTED: "interrupted; finished stages are kept",
 }

@@ -70,6 +70,25 @@ def save(model: ir.Model, folder: Path) -> Path:
     return path
 
 
+def save_beside(model: ir.Model, path: Path) -> None:
+    """Write a model whose large weights stay in the external data that they were loaded from.
+
+    Args:
+        model: Its external tensors lie in the folder of `path`.
+        path: The ONNX file to write.
+
+    Raises:
+        GraphError: A large weight lies elsewhere, or in no file.
+    """
+    folder = path.parent.resolve()
+    for value in model.graph.initializers.values():
+        tensor = value.const_value
+        external = isinstance(tensor, ir.ExternalTensor) and Path(tensor.path).resolve().parent == folder
+        if tensor is not None and not external and tensor.nbytes > INLINE_BELOW:
+            raise GraphError(f"weight {value.name} does not lie beside the model", where=str(path))
+    ir.save(model, path)
+
+
 def describe(
     model: ir.Model,
     path: Path,

@@ -10,7 +10,9 @@ from pipeline.core import serde
 from pipeline.core.artifacts import (
     Bundle,
     EnginePlans,
+    Invocation,
     OnnxModel,
+    Overrides,
     PrecisionPlan,
     RenderedReport,
     ValidationReport,
@@ -25,12 +27,25 @@ if TYPE_CHECKING:
     from pipeline.bundle.writer import Writer
 
 PRECISION = "precision.json"
+EMULATED = "emulated.onnx"
+TIMINGS = "timings.json"
 
 
 @stage(
-    version=1,
-    rooms=("bundle", "bundle/templates/README.md.j2"),
-    tools=("numpy", "onnx", "onnx-ir", "onnxruntime-gpu", "polygraphy", "tensorrt", "tensorrt-rtx", "torch", "jinja2"),
+    version=2,
+    rooms=("bundle", "bundle/templates/README.md.j2", "precision", "graph"),
+    tools=(
+        "cyclonedx-python-lib",
+        "jinja2",
+        "numpy",
+        "onnx",
+        "onnx-ir",
+        "onnxruntime-gpu",
+        "polygraphy",
+        "tensorrt",
+        "tensorrt-rtx",
+        "torch",
+    ),
 )
 def ship(
     name: str,
@@ -42,6 +57,8 @@ def ship(
     plans: EnginePlans,
     report: ValidationReport,
     rendered: RenderedReport,
+    invocation: Invocation,
+    overrides: Overrides,
     *,
     out: Path,
     progress: Progress,
@@ -58,46 +75,53 @@ def ship(
         plans: The TensorRT plans.
         report: The verdict on them.
         rendered: The same verdict, written out.
+        invocation: From what the bundle was asked for; it goes into the provenance.
+        overrides: Refusals that do not hold this time; the manifest names what they overrode.
         out: Folder that gets the bundle.
         progress: Receives a step a file.
 
     Raises:
-        ShipError: Validation did not pass, was made on other weights, or has gaps; the weights are not the real ones;
-            or a plan is not the one that was validated.
+        ShipError: Validation did not pass, was made on other weights or another graph, or has gaps; the weights are
+            not the real ones or have no licence; or a plan is not the one that was validated.
     """
-    from pipeline.bundle import describe, gate, readme
-    from pipeline.bundle.manifest import Manifest, Role
+    from pipeline.bundle import describe, gate, provenance, readme
+    from pipeline.bundle import tokenizer as tokenizers
+    from pipeline.bundle.consistency import PROVENANCE
+    from pipeline.bundle.manifest import ATTESTATION, Manifest, Role, core_digest
     from pipeline.bundle.writer import Writer
+    from pipeline.graph import io
 
-    _refuse(name, gate.refusals(weights, mixed, plan, plans, report))
+    overridden = gate.require(
+        name, gate.refusals(weights, mixed, io.model_digest(mixed), plan, plans, report), overrides
+    )
     writer = Writer(folder=out / "bundle", progress=progress)
     _add_plans(writer, name, plans)
-    for source in sorted(mixed.path.parent.glob(f"{mixed.path.name}*")):
-        writer.copy(source, source.name, Role.ONNX)
+    _add_graph(writer, mixed)
     writer.write(serde.dumps(plan), PRECISION, Role.PRECISION)
-    for source in (rendered.html, rendered.json):
-        writer.copy(source, source.name, Role.REPORT)
     holder = tokenizer if tokenizer is not None and tokenizer.tokenizer is not None else weights
-    _add_tokenizer(writer, holder.tokenizer)
+    for source in tokenizers.files(holder.tokenizer) if holder.tokenizer is not None else ():
+        writer.copy(source, f"tokenizer/{source.name}", Role.TOKENIZER)
+    for source in (rendered.html, rendered.json):
+        writer.copy(source, f"{ATTESTATION}/{source.name}", Role.REPORT)
+    writer.write(serde.dumps(describe.timings(plans)), f"{ATTESTATION}/{TIMINGS}", Role.TIMINGS)
     record = Manifest(
         engine=name,
+        core=core_digest(writer.files),
         files=writer.files,
         plans=tuple(describe.plan(item) for item in plans.plans),
-        graph=describe.graph(mixed, mixed.path.name, axes),
+        graph=describe.graph(mixed, {Role.ONNX: mixed.path.name, Role.EMULATED: EMULATED}, axes, report.subjects),
         precision=describe.precision(plan, PRECISION),
         weights=weights.provenance,
         tokenizer=None if holder.tokenizer is None else holder.provenance,
-        verdict=describe.verdict(report),
+        verdict=describe.verdict(report, overridden),
+        licences=describe.licences(weights, holder),
         versions=describe.versions(),
     )
     writer.write(readme.render(record), "README.md", Role.README)
-    return Bundle(folder=writer.folder, digest=writer.finish(dataclasses.replace(record, files=writer.files)))
-
-
-def _refuse(name: str, refusals: tuple[str, ...]) -> None:
-    if refusals:
-        listing = "".join(f"\n  - {line}" for line in refusals)
-        raise ShipError(f"refused to ship{listing}", where=name, hint="report.html shows each layer and its reason")
+    subject = describe.subject(record, writer.files, invocation, report.subjects)
+    writer.write(serde.dumps(provenance.statement(subject)), PROVENANCE, Role.PROVENANCE)
+    record = dataclasses.replace(record, files=writer.files, core=core_digest(writer.files))
+    return Bundle(folder=writer.folder, digest=writer.finish(record), core=record.core)
 
 
 def _add_plans(writer: Writer, name: str, plans: EnginePlans) -> None:
@@ -106,12 +130,18 @@ def _add_plans(writer: Writer, name: str, plans: EnginePlans) -> None:
 
     for item in plans.plans:
         digest = writer.copy(item.path, describe.plan_name(item), Role.PLAN)
-        _refuse(name, () if digest == item.digest else (f"{item.path.name} is not the plan that was built",))
+        if digest != item.digest:
+            raise ShipError(f"{item.path.name} is not the plan that was built", where=name)
 
 
-def _add_tokenizer(writer: Writer, folder: Path | None) -> None:
-    from pipeline.bundle import tokenizer
+def _add_graph(writer: Writer, mixed: OnnxModel) -> None:
+    """The mixed graph, its weights, and its emulation over the same weights."""
     from pipeline.bundle.manifest import Role
+    from pipeline.graph import io
+    from pipeline.precision.emulate import emulate
 
-    for source in tokenizer.files(folder) if folder is not None else ():
-        writer.copy(source, f"tokenizer/{source.name}", Role.TOKENIZER)
+    for source in sorted(mixed.path.parent.glob(f"{mixed.path.name}*")):
+        writer.copy(source, source.name, Role.ONNX)
+    model = io.load(writer.folder / mixed.path.name)
+    with writer.adding(EMULATED, Role.EMULATED) as target:
+        io.save_beside(emulate(model), target)

@@ -3,34 +3,21 @@ import os
 
 import pytest
 
-from pipeline.bundle import schema, verify
+from pipeline.bundle import container, schema, verify
 from pipeline.core import serde
 from pipeline.core.errors import BundleError
-from pipeline.core.progress import Silent
-from pipeline.stages.render import render
-from pipeline.stages.ship import ship
-from tests import records
+from tests import bundles
 
 
 @pytest.fixture
 def bundle(tmp_path):
-    plans, report, plan = records.plans(tmp_path / "x.plan"), records.report(), records.precision()
-    written, out = tmp_path / "written", tmp_path / "out"
-    written.mkdir()
-    out.mkdir()
-    return ship(
-        name="tiny",
-        axes={},
-        weights=records.weights(tmp_path / "weights"),
-        tokenizer=None,
-        mixed=records.mixed(tmp_path / "mixed"),
-        plan=plan,
-        plans=plans,
-        report=report,
-        rendered=render(report, plan, plans, out=written, progress=Silent()),
-        out=out,
-        progress=Silent(),
-    ).folder
+    return bundles.shipped(tmp_path / "bundle")
+
+
+def problems(bundle):
+    with pytest.raises(BundleError) as caught:
+        verify.verify(bundle)
+    return [line.removeprefix("  - ") for line in str(caught.value).splitlines()[1:-1]]
 
 
 def change_manifest(bundle, change):
@@ -41,9 +28,18 @@ def change_manifest(bundle, change):
 
 
 def test_a_whole_bundle(bundle):
-    check = verify.verify(bundle)
-    assert check.passed
-    assert check.summary.startswith("9 files, ")
+    found = verify.verify(bundle)
+    assert found.checked[0].startswith("12 files, ")
+    assert found.checked[1:] == (
+        "header of tensorrt-rtx-sm86-sm89.plan: version and targets are those in the manifest",
+        "precision.json is the recipe in the manifest",
+        "attestation/report.json is about this precision plan and these weights, and has the verdict in the manifest",
+        "attestation/provenance.intoto.json is about these files",
+    )
+    assert found.warnings == ("not signed: damage is detected, tampering is not",)
+    assert not found.trusted
+    assert found.signed_by is None
+    assert found.unvalidated == ()
 
 
 def test_a_flipped_bit_in_any_file_is_found(bundle):
@@ -51,27 +47,28 @@ def test_a_flipped_bit_in_any_file_is_found(bundle):
         path = bundle / name
         content = path.read_bytes()
         path.write_bytes(bytes([content[0] ^ 1]) + content[1:])
-        assert verify.verify(bundle).problems == (f"{name}: its content does not have the digest in the manifest",)
+        assert problems(bundle) == [f"{name}: its content does not have the digest in the manifest"]
         path.write_bytes(content)
-    assert verify.verify(bundle).passed
+    verify.verify(bundle)
 
 
 def test_what_is_missing_truncated_added_or_linked_is_named(bundle):
     (bundle / "precision.json").unlink()
+    size = (bundle / "model.onnx").stat().st_size
     (bundle / "model.onnx").write_bytes(b"")
     (bundle / "other.plan").write_bytes(b"")
-    report = (bundle / "report.html").read_bytes()
-    (bundle / "report.html").unlink()
-    (bundle.parent / "elsewhere").write_bytes(report)
-    (bundle / "report.html").symlink_to(bundle.parent / "elsewhere")
+    page = bundle / "attestation" / "report.html"
+    (bundle.parent / "elsewhere").write_bytes(page.read_bytes())
+    page.unlink()
+    page.symlink_to(bundle.parent / "elsewhere")
     (bundle / "folder").symlink_to(bundle.parent)
-    assert verify.verify(bundle).problems == (
+    assert problems(bundle) == [
+        "attestation/report.html: not a plain file",
         "folder: a link to a folder",
+        f"model.onnx: 0 bytes, expected {size}",
         "other.plan: not in the manifest",
-        "model.onnx: 0 bytes, expected 5",
         "precision.json: missing",
-        "report.html: not a plain file",
-    )
+    ]
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../../x", "./x", "a//b", "a\\b", "", ".."])
@@ -103,12 +100,12 @@ def test_a_folder_without_manifest_is_no_bundle(tmp_path):
         verify.verify(tmp_path)
     assert str(caught.value) == (
         f"{tmp_path}/manifest.json: no readable manifest: No such file or directory\n"
-        "  hint: a bundle is a folder that holds manifest.json"
+        "  hint: a bundle is a folder or a .tar.zst that holds manifest.json"
     )
 
 
 def test_a_huge_manifest_is_not_read(bundle):
-    os.truncate(bundle / "manifest.json", verify.MANIFEST_LIMIT + 1)
+    os.truncate(bundle / "manifest.json", container.MANIFEST_LIMIT + 1)
     with pytest.raises(BundleError, match="larger than 16 MiB: not a manifest"):
         verify.read(bundle)
 

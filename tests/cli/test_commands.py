@@ -4,15 +4,12 @@ import re
 
 import pytest
 
-from pipeline.bundle import verify as bundles
+from pipeline.bundle import verify
 from pipeline.core import serde
 from pipeline.core.errors import GraphError, StoreError
-from pipeline.core.progress import Silent
 from pipeline.core.spec import EngineSpec
 from pipeline.core.store import Store
-from pipeline.stages.render import render
-from pipeline.stages.ship import ship
-from tests import records
+from tests import bundles, records
 
 GRAPH = """
 <ir_version: 10, opset_import: ["" : 20]>
@@ -25,23 +22,7 @@ g (float[batch, 4] x) => (float[batch, 4] y) {
 
 @pytest.fixture
 def bundle(tmp_path):
-    plans, report, plan = records.plans(tmp_path / "x.plan"), records.report(), records.precision()
-    written, out = tmp_path / "written", tmp_path / "out"
-    written.mkdir()
-    out.mkdir()
-    return ship(
-        name="tiny",
-        axes={},
-        weights=records.weights(tmp_path / "weights"),
-        tokenizer=None,
-        mixed=records.mixed(tmp_path / "mixed"),
-        plan=plan,
-        plans=plans,
-        report=report,
-        rendered=render(report, plan, plans, out=written, progress=Silent()),
-        out=out,
-        progress=Silent(),
-    ).folder
+    return bundles.shipped(tmp_path / "bundle")
 
 
 @pytest.fixture
@@ -141,8 +122,8 @@ def test_inspect_everything_in_a_bundle(clone, bundle):
     assert "a normalisation sums squares" in " ".join(clone.run("inspect", f"{bundle}/precision.json").output.split())
     decisions = clone.run("inspect", f"{bundle}/precision.json", "--decisions").output
     assert re.search(r"proj +MatMul +fp16 sum fp32 +default: nothing speaks against fp16", decisions)
-    assert clone.run("inspect", f"{bundle}/report.json").output.startswith("PASSED  tiny")
-    assert serde.loads(type(bundles.read(bundle)), clone.run("inspect", str(bundle), "--json").output)
+    assert clone.run("inspect", f"{bundle}/attestation/report.json").output.startswith("PASSED  tiny")
+    assert serde.loads(type(verify.read(bundle)), clone.run("inspect", str(bundle), "--json").output)
 
 
 @pytest.mark.parametrize(
@@ -165,12 +146,18 @@ def test_inspect_what_it_is_not(clone, name, content, said):
 
 
 def test_verify_a_bundle(clone, bundle):
-    assert clone.run("verify", str(bundle)).output.endswith("not signed: damage is detected, tampering is not\n")
-    (bundle / "model.onnx").write_bytes(b"grapH")
-    result = clone.run("verify", str(bundle))
-    assert result.exit_code == 6
-    assert result.output.startswith("  model.onnx: its content does not have the digest in the manifest\nDAMAGED: ")
-    assert json.loads(clone.run("verify", str(bundle), "--json").output)["passed"] is False
+    whole = clone.run("verify", str(bundle))
+    assert whole.exit_code == 0
+    assert whole.output.endswith("not signed: damage is detected, tampering is not\n")
+    assert json.loads(clone.run("verify", str(bundle), "--json").output)["trusted"] is False
+    graph = bundle / "model.onnx"
+    graph.write_bytes(bytes([graph.read_bytes()[0] ^ 1]) + graph.read_bytes()[1:])
+    damaged = clone.run("verify", str(bundle))
+    assert damaged.exit_code == 6
+    assert damaged.stderr == (
+        f"error: {bundle}: 1 problem\n  - model.onnx: its content does not have the digest in the manifest\n"
+        "  hint: do not load it; take the bundle again from its source\n"
+    )
 
 
 def test_verify_asks_for_one_thing(clone, bundle):

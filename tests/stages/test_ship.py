@@ -9,30 +9,13 @@ from pipeline.core import digest, serde
 from pipeline.core.artifacts import Check, PrecisionPlan, ValidationReport
 from pipeline.core.errors import ShipError
 from pipeline.core.progress import Silent
-from pipeline.core.spec import AxisRange
-from pipeline.stages.render import render
 from pipeline.stages.ship import ship
-from tests import records
+from tests import bundles, records
 
 
 @pytest.fixture
 def inputs(tmp_path):
-    """What the stage is given for a model that passed."""
-    plans = records.plans(tmp_path / "x.plan")
-    report, plan = records.report(), records.precision()
-    written = tmp_path / "written"
-    written.mkdir()
-    return {
-        "name": "tiny",
-        "axes": {"batch": AxisRange(min=1, opt=8, max=16)},
-        "weights": records.weights(tmp_path / "weights"),
-        "tokenizer": None,
-        "mixed": records.mixed(tmp_path / "mixed"),
-        "plan": plan,
-        "plans": plans,
-        "report": report,
-        "rendered": render(report, plan, plans, out=written, progress=Silent()),
-    }
+    return bundles.inputs(tmp_path)
 
 
 @pytest.fixture
@@ -43,6 +26,9 @@ def out(tmp_path):
 
 
 def refusal(inputs, out, **changed):
+    report = changed.pop("report", inputs["report"])
+    subjects = changed.pop("subjects", inputs["report"].subjects)
+    changed["report"] = dataclasses.replace(report, subjects=subjects)
     with pytest.raises(ShipError) as caught:
         ship(**{**inputs, **changed}, out=out, progress=Silent())
     assert list(out.iterdir()) == [], "a refused bundle leaves nothing behind"
@@ -55,16 +41,19 @@ def test_a_bundle_holds_everything_and_names_it(inputs, out):
     assert bundle.digest == digest.of_file(bundle.folder / "manifest.json")
     assert {name: file.role for name, file in manifest.files.items()} == {
         "README.md": Role.README,
+        "emulated.onnx": Role.EMULATED,
         "model.onnx": Role.ONNX,
         "model.onnx.data": Role.ONNX,
         "tensorrt-rtx-sm86-sm89.plan": Role.PLAN,
         "precision.json": Role.PRECISION,
-        "report.html": Role.REPORT,
-        "report.json": Role.REPORT,
+        "attestation/provenance.intoto.json": Role.PROVENANCE,
+        "attestation/report.html": Role.REPORT,
+        "attestation/report.json": Role.REPORT,
+        "attestation/timings.json": Role.TIMINGS,
         "tokenizer/tokenizer.json": Role.TOKENIZER,
         "tokenizer/vocab.txt": Role.TOKENIZER,
     }
-    assert verify.verify(bundle.folder).passed
+    assert verify.verify(bundle.folder).core == bundle.core == manifest.core
 
 
 def test_the_manifest_says_what_it_rests_on(inputs, out):
@@ -73,7 +62,7 @@ def test_the_manifest_says_what_it_rests_on(inputs, out):
     assert (plan.flavour, plan.version, plan.targets) == ("tensorrt-rtx", "1.7.1.116", ("8.6", "8.9"))
     assert (plan.flags, plan.tf32, plan.workspace_mib) == (("STRONGLY_TYPED",), False, 1024)
     assert (plan.kernels, plan.fused_attentions) == (2, 1)
-    assert plan.profiles == {"x": ((1, 4), (8, 4), (16, 4))}
+    assert plan.profiles == {"x": ((1, 16), (8, 16), (16, 16))}
     assert manifest.precision.nodes == {"fp16": 1, "fp32": 1}
     assert manifest.weights == records.REAL
     assert manifest.verdict.passed
@@ -85,7 +74,7 @@ def test_the_manifest_says_what_it_rests_on(inputs, out):
 def test_the_records_in_a_bundle_are_the_artifacts(inputs, out):
     folder = ship(**inputs, out=out, progress=Silent()).folder
     assert serde.loads(PrecisionPlan, (folder / "precision.json").read_bytes()) == inputs["plan"]
-    assert serde.loads(ValidationReport, (folder / "report.json").read_bytes()) == inputs["report"]
+    assert serde.loads(ValidationReport, (folder / "attestation" / "report.json").read_bytes()) == inputs["report"]
 
 
 def test_equal_inputs_give_equal_bytes(inputs, out):
@@ -99,9 +88,8 @@ def test_equal_inputs_give_equal_bytes(inputs, out):
 def test_the_readme_runs_the_first_plan_at_its_best_shape(inputs, out):
     readme = (ship(**inputs, out=out, progress=Silent()).folder / "README.md").read_text()
     assert "pip install 'tensorrt-rtx==1.7.1.116'" in readme
-    assert '"x": np.zeros((8, 4), dtype=np.float32),' in readme
+    assert '"x": np.zeros((8, 16), dtype=np.float32),' in readme
     assert 'BytesFromPath("tensorrt-rtx-sm86-sm89.plan")' in readme
-    assert "- not run: engine: no GPU on this machine" in readme
     compile(readme.split("```python\n")[1].split("```")[0], "README.md", "exec")
 
 
@@ -130,7 +118,7 @@ def test_what_did_not_pass_is_refused(inputs, out):
 def test_seeded_weights_are_refused(inputs, out, tmp_path):
     seeded = {
         "weights": records.weights(tmp_path / "weights", records.SEEDED),
-        "mixed": records.mixed(tmp_path / "mixed", records.SEEDED),
+        "mixed": records.mixed(tmp_path / "seeded", records.SEEDED),
         "report": records.report(provenance=records.SEEDED),
     }
     assert "- the weights are not the real ones (seeded:0)\n" in refusal(inputs, out, **seeded)

@@ -53,6 +53,8 @@ from pipeline.core.artifacts.search import (
 )
 from pipeline.core.artifacts.shipping import (
     Bundle,
+    Invocation,
+    Overrides,
     RenderedReport,
 )
 from pipeline.core.artifacts.sources import (
@@ -89,6 +91,7 @@ __all__ = [
     "FusionBaseline",
     "Growing",
     "Injected",
+    "Invocation",
     "Kept",
     "Kernel",
     "Kind",
@@ -98,6 +101,7 @@ __all__ = [
     "Outcome",
     "OutputGain",
     "OutputVerdict",
+    "Overrides",
     "Place",
     "PlanText",
     "PrecisionPlan",

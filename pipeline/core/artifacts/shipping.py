@@ -13,10 +13,40 @@ class Bundle:
     Attributes:
         folder: The folder; `manifest.json` names every file in it with size and digest.
         digest: SHA-256 of `manifest.json`.
+        core: Digest of the reproducible part.
     """
 
     folder: Path
     digest: str
+    core: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invocation:
+    """From what a bundle was asked for: no part of its reproducible core.
+
+    Attributes:
+        spec: SHA-256 of `engine.toml`.
+        commit: Commit of the clone, with `+changes` where files that git knows differ from it; None without git.
+        parameters: What the command line changed about the spec.
+    """
+
+    spec: str
+    commit: str | None
+    parameters: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overrides:
+    """Refusals to ship that a person has decided not to heed; none of them concerns weights that are not the real ones.
+
+    Attributes:
+        unvalidated: Ship what did not pass validation, or passed as something else.
+        unlicensed: Ship weights whose licence nobody stated.
+    """
+
+    unvalidated: bool = False
+    unlicensed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pipeline.core.artifacts.differences import Cause, ErrorStats, Injected, Origin
 from pipeline.core.artifacts.sources import Provenance
@@ -112,6 +112,8 @@ class ValidationReport:
         samples: Validation samples.
         not_run: What was not run here and why, such as the engine on a machine without a GPU.
         environment: Versions, processor, GPU.
+        subjects: Digest of each thing that was validated: `exported`, `reference`, `mixed` (ONNX file and weights), and
+            each plan by the name of its file.
         causes: What breaks bad layers, the one to look at first, first; empty where no layer is bad.
     """
 
@@ -129,6 +131,7 @@ class ValidationReport:
     not_run: tuple[str, ...]
     environment: dict[str, str]
     causes: tuple[Cause, ...] = ()
+    subjects: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.passed and (self.failures or not self.layers or not self.outputs):
