@@ -23,6 +23,10 @@ from pipeline.core.spec import Policy, PrecisionSpec
 from pipeline.precision.rules import RULES
 
 
+BASES = (Policy.SENSITIVE, Policy.ALL_FP16, Policy.ALL_FP32)
+"""Policies that decide by themselves, so that a file may start from them."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patterns:
     """Patterns and what holds them.
@@ -68,7 +72,7 @@ def settings(spec: PrecisionSpec, folder: Path) -> Settings:
         SpecError: The file cannot be read or says something invalid.
     """
     shown = Path(*folder.parts[-2:])
-    named = spec.policy in set(Policy)
+    named = spec.policy in BASES
     table: dict[str, Any] = {"default": spec.policy} if named else _read(folder / spec.policy, shown / spec.policy)
     base = Policy(table.get("default", Policy.SENSITIVE))
     own = {key: Patterns(patterns=getattr(spec, key), where=f"{shown}/engine.toml: precision.{key}") for key in _KEYS}
@@ -112,9 +116,9 @@ def _problems(table: dict[str, Any]) -> Iterable[str]:
         if key not in known:
             yield f"{key}: unknown key; {_nearest(key, known)}"
     default = table.get("default", Policy.SENSITIVE)
-    if default not in set(Policy):
-        nearest = _nearest(str(default), tuple(Policy))
-        yield f"default: found {default!r}, expected one of {', '.join(Policy)}; {nearest}"
+    if default not in BASES:
+        nearest = _nearest(str(default), BASES)
+        yield f"default: found {default!r}, expected one of {', '.join(BASES)}; {nearest}"
     for key in _KEYS:
         patterns = table.get(key, [])
         if not (isinstance(patterns, list) and all(isinstance(pattern, str) for pattern in patterns)):
