@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnx_ir as ir
 
+from pipeline.analysis import batches, module_pairs
 from pipeline.analysis.compare import compare
+from pipeline.analysis.masks import Mask, kept
+from pipeline.analysis.module_pairs import ModuleRow
+from pipeline.analysis.outputs import Run
 from pipeline.core.artifacts import ErrorStats, Fate
 from pipeline.core.errors import ValidationError
 from pipeline.core.progress import Progress
 from pipeline.core.spec import InputSpec
-from pipeline.graph import modules
+from pipeline.graph import correspondence, modules
+from pipeline.precision.differences import Difference, between
 
 FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
+
+ADDED = "::"
+"""Stands in names of tensors that only rounding adds: copies in another format, results before they are rounded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,13 +51,17 @@ class Comparison:
 
     Attributes:
         matched: In the order of A.
-        only_a: Float tensors of A without a counterpart, each with the reason.
-        only_b: Float tensors of B without a counterpart, each with the reason.
+        only_a: Tensors of A without a counterpart, each with the reason.
+        only_b: Tensors of B without a counterpart, each with the reason.
+        missing: Graph outputs that one of the two has and the other has not: never a pass.
+        modules: Modules that both have; empty where tensors were matched by name.
     """
 
     matched: tuple[Matched, ...]
     only_a: dict[str, str]
     only_b: dict[str, str]
+    missing: tuple[str, ...] = ()
+    modules: tuple[ModuleRow, ...] = ()
 
 
 def compare_graphs(
@@ -59,6 +71,7 @@ def compare_graphs(
     inputs: Mapping[str, InputSpec],
     progress: Progress,
     *,
+    fates: Iterable[Fate] = (),
     by_module: bool = False,
 ) -> Comparison:
     """Compare every float tensor of `a` with its counterpart in `b`.
@@ -69,60 +82,134 @@ def compare_graphs(
         files: Batches.
         inputs: Graph inputs, with the axes that they mask.
         progress: Told of each batch.
-        by_module: Match the last result of each module instead of tensors of one name.
+        fates: What became of tensors of `a` in `b`, as far as that is known; the others are matched by name.
+        by_module: Match tensors inside modules of the same path instead, whatever their names.
 
     Raises:
         ValidationError: No tensor of `a` has a counterpart, or two counterparts differ in shape.
     """
-    pairs = _by_module(a, b) if by_module else _by_name(a, b)
+    of_a, of_b = _floats(a), _floats(b)
+    found_fates = _by_module(of_a, of_b) if by_module else _by_name(of_a, correspondence.tensor_names(b), fates)
+    pairs = {fate.tensor: fate.now for fate in found_fates if fate.now is not None}
     if not pairs:
         raise ValidationError(
             "no tensor of the two has a counterpart in the other",
             where=f"{a.graph.name} and {b.graph.name}",
             hint="match them by name" if by_module else "match them with --by module",
         )
-    way = "its module ends in another tensor, or is not there" if by_module else "no tensor of this name"
-    gone = {name: f"{way} in B" for name in _floats(a) if name not in pairs}
-    fates = [Fate(tensor=name, now=now) for name, now in pairs.items()]
-    fates += [Fate(tensor=name, now=None, reason=reason) for name, reason in gone.items()]
-    found, gaps = compare(a, b, fates, files, inputs, progress)
-    nodes = _floats(a)
+    found, gaps = compare(a, b, found_fates, files, inputs, progress)
     matched = tuple(
         Matched(
             tensor=name,
             other=pairs[name],
-            op=nodes[name].op_type,
-            module=modules.module_of(nodes[name]),
+            op=of_a[name].op_type,
+            module=modules.module_of(of_a[name]),
             stats=item.kept.stats(),
         )
         for name, item in found.items()
     )
     taken = set(pairs.values())
+    sqnr = {item.tensor: item.stats.sqnr_db for item in matched}
     return Comparison(
-        matched=matched, only_a=gaps, only_b={name: f"{way} in A" for name in _floats(b) if name not in taken}
+        matched=matched,
+        only_a=gaps | _not_float(a),
+        only_b={name: _reason(name, "A", by_module) for name in of_b if name not in taken} | _not_float(b),
+        missing=tuple(_missing(a, b, pairs)),
+        modules=module_pairs.rows(of_a, of_b, pairs, sqnr) if by_module else (),
     )
 
 
-def _by_name(a: ir.Model, b: ir.Model) -> dict[str, str]:
-    there = _floats(b)
-    return {name: name for name in _floats(a) if name in there}
+def compare_outputs(
+    a: Run,
+    b: Run,
+    files: Sequence[Path],
+    fed: Sequence[str],
+    masks: Mapping[str, Mask | None],
+    progress: Progress,
+) -> Comparison:
+    """Compare the outputs of two runs, of which one may be a plan on a GPU: it has nothing else to compare.
+
+    Args:
+        a: The reference.
+        b: The candidate.
+        files: Batches.
+        fed: Names of the inputs.
+        masks: By output name, which elements count.
+        progress: Told of each batch.
+
+    Raises:
+        ValidationError: The runs have no output in common, or one that differs in shape.
+    """
+    found: dict[str, Difference] = {}
+    missing: dict[str, None] = {}
+    for index, file in enumerate(files):
+        feeds = batches.read(file, fed)
+        ours, theirs = a(feeds), b(feeds)
+        missing |= dict.fromkeys(_only(set(ours), set(theirs)))
+        for name in [name for name in ours if name in theirs]:
+            if ours[name].shape != theirs[name].shape:
+                shapes = f"it has shape {list(ours[name].shape)} in A and {list(theirs[name].shape)} in B"
+                raise ValidationError(shapes, where=f"output {name}")
+            one, other = (kept(masks.get(name), feeds, side[name]) for side in (ours, theirs))
+            found[name] = found.get(name, Difference()).merge(between(one, other, batch=index))
+        progress.advance("output batches", index + 1, len(files))
+    if not found:
+        raise ValidationError("the two have no output in common", where=", ".join(missing))
+    matched = tuple(
+        Matched(tensor=name, other=name, op="output", module="", stats=item.stats()) for name, item in found.items()
+    )
+    return Comparison(matched=matched, only_a={}, only_b={}, missing=tuple(missing))
 
 
-def _by_module(a: ir.Model, b: ir.Model) -> dict[str, str]:
-    ends_a, ends_b = _ends(a), _ends(b)
-    return {name: ends_b[module] for module, name in ends_a.items() if module in ends_b}
+def _by_name(a: Mapping[str, ir.Node], b: frozenset[str], known: Iterable[Fate]) -> tuple[Fate, ...]:
+    told = {fate.tensor: fate for fate in known}
+    return tuple(_fate(name, told.get(name), b) for name in a)
 
 
-def _ends(model: ir.Model) -> dict[str, str]:
-    """The last float tensor of each module."""
-    return {module: name for name, node in _floats(model).items() if (module := modules.module_of(node))}
+def _fate(name: str, told: Fate | None, b: frozenset[str]) -> Fate:
+    fate = Fate(tensor=name, now=name) if told is None else told
+    if fate.now is None or fate.now in b:
+        return fate
+    return Fate(tensor=name, now=None, reason=_reason(name, "B", by_module=False))
+
+
+def _by_module(a: Mapping[str, ir.Node], b: Mapping[str, ir.Node]) -> tuple[Fate, ...]:
+    pairs = module_pairs.match(a, b)
+    gone = {name: _reason(name, "B", by_module=True) for name in a if name not in pairs}
+    return tuple(Fate(tensor=name, now=pairs.get(name), reason=gone.get(name)) for name in a)
+
+
+def _reason(name: str, side: str, by_module: bool) -> str:
+    if ADDED in name:
+        return f"only rounding adds it; not in {side}"
+    if by_module:
+        return f"no tensor like it in its module in {side}, or the module is not there"
+    return f"no tensor of this name in {side}"
+
+
+def _missing(a: ir.Model, b: ir.Model, pairs: Mapping[str, str]) -> Iterator[str]:
+    """Outputs that only one of the two has; one that was matched under another name is there."""
+    ours, theirs = ({str(value.name) for value in model.graph.outputs} for model in (a, b))
+    renamed = {name for name in ours if pairs.get(name) in theirs}
+    return _only(ours - renamed, theirs - {pairs[name] for name in renamed})
+
+
+def _only(ours: set[str], theirs: set[str]) -> Iterator[str]:
+    yield from (f"{name}: an output of A alone" for name in sorted(ours - theirs))
+    yield from (f"{name}: an output of B alone" for name in sorted(theirs - ours))
+
+
+def _not_float(model: ir.Model) -> dict[str, str]:
+    """Graph outputs that hold no floats."""
+    return {
+        str(value.name): f"its values are {str(value.dtype).lower()}, and only floats are compared"
+        for value in model.graph.outputs
+        if value.dtype is not None and value.dtype not in FLOATS | {ir.DataType.DOUBLE}
+    }
 
 
 def _floats(model: ir.Model) -> dict[str, ir.Node]:
-    """Float tensors of the main graph, without those that only rounding adds, and their nodes."""
-    found = _results(model.graph)
-    return {name: node for name, node in found if "::" not in name}
-
-
-def _results(nodes: Iterable[ir.Node]) -> list[tuple[str, ir.Node]]:
-    return [(str(value.name), node) for node in nodes for value in node.outputs if value.name and value.dtype in FLOATS]
+    """Float tensors of the main graph and their nodes, in graph order."""
+    return {
+        str(value.name): node for node in model.graph for value in node.outputs if value.name and value.dtype in FLOATS
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,18 +11,23 @@ import click
 from pipeline.cli import options
 from pipeline.cli.context import Context
 from pipeline.cli.exit_codes import ExitCode
-from pipeline.core.errors import BackendUnavailable, SpecError
+from pipeline.core.errors import SpecError
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+    from rich.console import Console
 
+    from pipeline.analysis.outputs import Run
     from pipeline.analysis.two_graphs import Comparison
+    from pipeline.core.artifacts import Fate
+    from pipeline.core.progress import Progress
     from pipeline.flow import Results
 
 WORST = 10
 """Layers and unmatched tensors that are listed; `--json` has them all."""
 
 STAGES = {"exported": "export", "fp32": "canonicalise", "mixed": "convert", "emulated": "convert"}
+ENGINE = "engine"
 
 
 @click.command()
@@ -47,22 +53,24 @@ def compare(
 ) -> None:
     """Compare A and B layer by layer on the validation samples of the engine NAME.
 
-    A and B are each exported, fp32 (the canonical graph), mixed, emulated, the path of an .onnx, or a bundle's folder.
-    Graphs with fp16 or bf16 tensors are compared through their emulation: ONNX Runtime's CPU provider does not round.
+    A and B are each exported, fp32 (the canonical graph), mixed, emulated, engine, the path of an .onnx, or a bundle's
+    folder. Graphs with fp16 or bf16 tensors are compared through their emulation: ONNX Runtime's CPU provider does not
+    round. An engine (the plan on this machine's GPU) has outputs to compare, and no layers.
+
+    Tensors without a counterpart are listed. Exits 1 where one has NaN or infinities that the other has not the same,
+    where a graph output is missing, or under --sqnr-db.
     """
-    from pipeline.analysis import two_graphs
     from pipeline.cli import engine
 
     context: Context = ctx.obj
     for side in (a, b):
         _require_known(side)
-    until = "convert" if {a, b} & {"mixed", "emulated"} else "canonicalise"
+    until = "build" if ENGINE in (a, b) else "convert" if {a, b} & {"mixed", "emulated"} else "canonicalise"
     results = engine.run(context, name, weights=weights, policy=policy, targets=targets, until=until)
     notes: list[str] = []
-    first, second = (_graph(side, results, notes) for side in (a, b))
-    files = results.artifact("sample").validation.batches
+    compare_them = _outputs if ENGINE in (a, b) else _graphs
     with context.reporter() as progress:
-        found = two_graphs.compare_graphs(first, second, files, results.spec.inputs, progress, by_module=by == "module")
+        found = compare_them(a, b, results, notes, progress, by_module=by == "module")
     worse = [item.tensor for item in found.matched if sqnr_db is not None and _fails(item.stats.sqnr_db, sqnr_db)]
     worse += [item.tensor for item in found.matched if item.stats.mismatched_nonfinite and item.tensor not in worse]
     if as_json:
@@ -71,7 +79,73 @@ def compare(
         click.echo(serde.dumps({"a": a, "b": b, "by": by, "notes": notes, "worse": worse, "found": found}), nl=False)
     else:
         _show(found, notes, worse, sqnr_db)
-    ctx.exit(ExitCode.NOT_PASSED if worse else ExitCode.OK)
+    ctx.exit(ExitCode.NOT_PASSED if worse or found.missing else ExitCode.OK)
+
+
+def _graphs(a: str, b: str, results: Results, notes: list[str], progress: Progress, *, by_module: bool) -> Comparison:
+    from pipeline.analysis.two_graphs import compare_graphs
+
+    first, second = (_graph(side, results, notes) for side in (a, b))
+    return compare_graphs(
+        first,
+        second,
+        results.artifact("sample").validation.batches,
+        results.spec.inputs,
+        progress,
+        fates=_fates(a, b, first, results),
+        by_module=by_module,
+    )
+
+
+def _outputs(a: str, b: str, results: Results, notes: list[str], progress: Progress, *, by_module: bool) -> Comparison:
+    """The plan has outputs alone, whose names every graph of the line keeps: modules have no say."""
+    from pipeline.analysis.masks import mask_of
+    from pipeline.analysis.two_graphs import compare_outputs
+
+    exported = results.artifact("export")
+    inputs = results.spec.inputs
+    with ExitStack() as stack:
+        runs = [_run(side, results, notes, stack) for side in (a, b)]
+        if by_module:
+            notes.append("an engine has outputs alone, which are matched by name")
+        return compare_outputs(
+            runs[0],
+            runs[1],
+            results.artifact("sample").validation.batches,
+            list(inputs),
+            {info.name: mask_of(info.shape, inputs) for info in exported.outputs},
+            progress,
+        )
+
+
+def _run(side: str, results: Results, notes: list[str], stack: ExitStack) -> Run:
+    from pipeline.analysis import gpu_plan
+    from pipeline.backends.onnxruntime import Session
+
+    if side == ENGINE:
+        return stack.enter_context(gpu_plan.load(results.artifact("build")))
+    return Session(_graph(side, results, notes), as_written=True)
+
+
+def _fates(a: str, b: str, first: ir.Model, results: Results) -> tuple[Fate, ...]:
+    """What became of A's tensors in B, where both are graphs of this line."""
+    from pipeline.graph import correspondence
+
+    order = ("export", "canonicalise", "convert")
+    if not (a in STAGES and b in STAGES):
+        return ()
+    start, end = order.index(STAGES[a]), order.index(STAGES[b])
+    if start > end:
+        back = _fates(b, a, _loaded(b, results), results)
+        return correspondence.invert(back)
+    rewrites = [results.artifact(stage).fates for stage in order[start + 1 : end + 1]]
+    return correspondence.compose(correspondence.tensor_names(first), *rewrites)
+
+
+def _loaded(side: str, results: Results) -> ir.Model:
+    from pipeline.graph import io
+
+    return io.load(results.artifact(STAGES[side]).path)
 
 
 def _fails(found: float, asked: float) -> bool:
@@ -79,17 +153,11 @@ def _fails(found: float, asked: float) -> bool:
 
 
 def _require_known(side: str) -> None:
-    if side == "engine":
-        raise BackendUnavailable(
-            "a TensorRT plan gives no layers to compare here, only outputs on the GPU that it was built for",
-            where="engine",
-            hint="`trt-pipeline validate` compares the outputs of the plan where there is a GPU",
-        )
-    if side not in STAGES and not Path(side).exists():
+    if side not in (*STAGES, ENGINE) and not Path(side).exists():
         raise SpecError(
             "neither a graph of the engine nor a file",
             where=side,
-            hint=f"give {', '.join(STAGES)}, the path of an .onnx, or a bundle's folder",
+            hint=f"give {ENGINE}, {', '.join(STAGES)}, the path of an .onnx, or a bundle's folder",
         )
 
 
@@ -107,12 +175,12 @@ def _graph(side: str, results: Results, notes: list[str]) -> ir.Model:
 
 
 def _file(path: Path) -> Path:
+    """An ONNX file, or the one that the plans of a bundle were built from."""
     if path.is_file():
         return path
-    found = sorted(path.rglob("*.onnx"))
-    if len(found) != 1:
-        raise SpecError(f"a bundle holds one ONNX file, and here are {len(found)}", where=str(path))
-    return found[0]
+    from pipeline.bundle import verify
+
+    return path / verify.read(path).graph.path
 
 
 def _show(found: Comparison, notes: list[str], worse: list[str], sqnr_db: float | None) -> None:
@@ -139,6 +207,22 @@ def _show(found: Comparison, notes: list[str], worse: list[str], sqnr_db: float 
         if gaps:
             output.print(f"[yellow]{len(gaps)} tensors only in {side}, not compared:[/]")
             screen.facts(output, list(gaps.items())[:WORST])
+    if found.modules:
+        _show_modules(output, found)
+    for line in found.missing:
+        output.print(f"[bold red]missing:[/] {line}")
     if worse:
         asked = "" if sqnr_db is None else f" (at least {sqnr_db:g} dB asked)"
         output.print(f"[bold red]{len(worse)} layers are worse than allowed{asked}[/]")
+
+
+def _show_modules(output: Console, found: Comparison) -> None:
+    from pipeline.cli import screen
+
+    ranked = sorted(found.modules, key=lambda row: (row.compared == 0, row.worst_db))
+    rows = [
+        (row.module, row.compared, row.unmatched, row.worst, f"{row.worst_db:.1f}", f"{row.last_db:.1f}")
+        for row in ranked[:WORST]
+    ]
+    headers = ["module", ">compared", ">unmatched", "worst tensor", ">SQNR dB", ">handed on"]
+    screen.grid(output, headers, rows, title=f"worst of {len(found.modules)} modules that both have")

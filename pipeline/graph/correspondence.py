@@ -46,6 +46,31 @@ def compose(tensors: Iterable[str], *rewrites: Iterable[Fate]) -> tuple[Fate, ..
     return tuple(fate for fate in fates if fate != Fate(tensor=fate.tensor, now=fate.tensor))
 
 
+def invert(fates: Iterable[Fate]) -> tuple[Fate, ...]:
+    """The fates that lead back, of the tensors that are still there; of several that became one, the first leads."""
+    back: dict[str, Fate] = {}
+    for fate in fates:
+        if fate.now is not None:
+            back.setdefault(fate.now, _inverse(fate, fate.now))
+    return tuple(back.values())
+
+
+def _inverse(fate: Fate, now: str) -> Fate:
+    layout, axis = fate.layout, fate.axis
+    if layout is not None:
+        axis = layout[axis] - len(layout) if fate.exponents else axis
+        layout = tuple(layout.index(at) for at in range(len(layout)))
+    return Fate(
+        tensor=now,
+        now=fate.tensor,
+        exponent=-fate.exponent,
+        exponents=tuple(-exponent for exponent in fate.exponents),
+        axis=axis,
+        layout=layout,
+        reason=fate.reason,
+    )
+
+
 def unaccounted(before: Iterable[str], fates: Iterable[Fate], after: Iterable[str]) -> tuple[str, ...]:
     """Tensors that neither survive by name nor have a fate, and fates that name a tensor that is not there."""
     now = set(after)

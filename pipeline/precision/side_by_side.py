@@ -184,7 +184,9 @@ class _Builder:
         made = self._scaled(made, fate, -1, f"{side}::{name}")
         if fate.layout is not None:
             inverse = [fate.layout.index(axis) for axis in range(len(fate.layout))]
+            sizes = None if made.shape is None else ir.Shape([made.shape[axis] for axis in inverse])
             made = self._add("Transpose", [made], f"{side}::{name}::layout", perm=inverse)
+            made.shape = sizes
         return made
 
     def _as_candidate(self, value: ir.Value) -> ir.Value:
@@ -203,7 +205,9 @@ class _Builder:
         factors = np.ldexp(np.float32(1), sign * channels).reshape(-1, *[1] * (-1 - fate.axis))
         scale = ir.val(f"{name}::exponent", const_value=ir.tensor(factors if fate.exponents else factors.reshape(())))
         self.weights.append(scale)
-        return self._add("Mul", [value, scale], f"{name}::scale")
+        scaled = self._add("Mul", [value, scale], f"{name}::scale")
+        scaled.shape = value.shape
+        return scaled
 
     def _add(self, op: str, operands: list[ir.Value], name: str, **attributes: list[int]) -> ir.Value:
         node = ir.node(op, operands, attributes, name=name)

@@ -1,7 +1,7 @@
 import pytest
 
 from pipeline.core.artifacts import Fate
-from pipeline.graph.correspondence import compose, lookup, unaccounted
+from pipeline.graph.correspondence import compose, invert, lookup, unaccounted
 
 GONE = Fate(tensor="c", now=None, reason="dead")
 
@@ -51,3 +51,21 @@ def test_two_fates_of_one_tensor_are_refused():
 def test_lost_tensors_and_dangling_fates_are_found():
     fates = (GONE, Fate(tensor="d", now="missing"))
     assert unaccounted(["a", "b", "c", "d"], fates, ["a"]) == ("b", "d")
+
+
+def test_fates_lead_back_to_where_they_came_from():
+    there = (
+        GONE,
+        Fate(tensor="a", now="b", exponent=3, exponents=(1, 2), axis=-2, layout=(1, 2, 0)),
+        Fate(tensor="d", now="e"),
+    )
+    back = invert(there)
+    assert back == (
+        Fate(tensor="b", now="a", exponent=-3, exponents=(-1, -2), axis=-1, layout=(2, 0, 1)),
+        Fate(tensor="e", now="d"),
+    )
+    assert invert(back) == there[1:]
+
+
+def test_of_several_tensors_that_became_one_the_first_leads_back():
+    assert invert((Fate(tensor="a", now="c"), Fate(tensor="b", now="c"))) == (Fate(tensor="c", now="a"),)
