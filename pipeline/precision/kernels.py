@@ -6,7 +6,10 @@ What the plans show, and what is assumed here of every graph:
 - A product (GEMM, convolution) is a kernel with an epilogue: elementwise nodes behind it that alone read its result.
   Casts between the product and its epilogue stay inside.
 - Elementwise nodes, norms, reductions and data movement that meet without a product between them are one kernel.
-- Reshapes are free; nodes that compute on weights alone, or on shapes, are no kernels.
+- What reshapes or transposes the result of a kernel is done while that is written. Nodes that compute on weights alone,
+  or on shapes, are no kernels.
+
+Products of one tensor, which TensorRT merges where it can, are counted one by one.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ import onnx_ir as ir
 from pipeline.precision import attention
 from pipeline.precision.semantics import WEIGHTED, Movement, OpSemantics
 
-_VIEWS = frozenset({"Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
+_REARRANGED = frozenset({"Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
 _ELEMENTWISE_MOVES = frozenset({"Abs", "Clip", "Max", "Min", "Neg", "Relu", "Sign", "ThresholdedRelu", "Where"})
 
 
@@ -121,20 +124,33 @@ class _Partition:
             if leader not in kernels:
                 kernels[leader] = self.new()
             self.of[node] = kernels[leader]
-        self._give_views_to_producers(leaders)
+        self._write_rearranged(leaders)
 
     def _epilogue(self, product: ir.Node) -> list[ir.Node]:
         """Elementwise nodes behind `product`, up to where a norm or a reduction takes over what is added last."""
-        chain: list[ir.Node] = []
-        node = product
-        while (follower := self._only_reader(node)) is not None and follower not in self.of:
-            if not attention.is_elementwise(follower) or self._moves(follower):
-                break
-            chain.append(follower)
-            node = follower
-        while chain and _adds_another(chain[-1], chain, product) and any(map(self._reduces, _readers(chain[-1]))):
-            chain.pop()
-        return chain
+        found = [product]
+        for node in found:
+            found.extend(reader for reader in dict.fromkeys(_readers(node)) if self._follows(reader, found))
+        while len(found) > 1 and not (_leave_by_one(found) and not self._is_taken_over(found)):
+            found.pop()
+        return found[1:]
+
+    def _follows(self, node: ir.Node, found: list[ir.Node]) -> bool:
+        """Whether `node` computes each element from one that is already there, and at most one from elsewhere."""
+        if node in found or node in self.of or node not in self.inside or not attention.is_elementwise(node):
+            return False
+        return not self._moves(node) and sum(self._is_foreign(value, found) for value in node.inputs) <= 1
+
+    def _is_taken_over(self, found: list[ir.Node]) -> bool:
+        joins = any(self._is_foreign(value, found) for value in found[-1].inputs)
+        return joins and any(self._reduces(reader) for reader in _readers(found[-1]) if reader in self.inside)
+
+    def _is_foreign(self, value: ir.Value | None, found: list[ir.Node]) -> bool:
+        """Whether `value` varies with the inputs and does not come from `found`."""
+        if value is None:
+            return False
+        producer = value.producer()
+        return value.is_graph_input() if producer is None else producer in self.inside and producer not in found
 
     def _moves(self, node: ir.Node) -> bool:
         """Whether `node` changes where elements stand, or how many there are."""
@@ -143,12 +159,6 @@ class _Partition:
     def _reduces(self, node: ir.Node) -> bool:
         row = self.rows[node]
         return row.movement is Movement.COMPOSITE or (row.sums and row.op not in WEIGHTED)
-
-    def _only_reader(self, node: ir.Node) -> ir.Node | None:
-        value = node.outputs[0]
-        readers = {use.node for use in value.uses()}
-        reader = next(iter(readers)) if len(readers) == 1 and not value.is_graph_output() else None
-        return reader if reader in self.inside else None
 
     def _depths(self) -> dict[ir.Node, int]:
         """How many kernels with a product lie on the longest way from an input to each node."""
@@ -162,10 +172,10 @@ class _Partition:
             depths[node] = max(behind, default=0)
         return depths
 
-    def _give_views_to_producers(self, regions: dict[ir.Node, ir.Node]) -> None:
+    def _write_rearranged(self, regions: dict[ir.Node, ir.Node]) -> None:
         for node in self.nodes:
             producer = node.inputs[0].producer() if node.inputs and node.inputs[0] is not None else None
-            if node in regions and node.op_type in _VIEWS and producer is not None and producer in self.of:
+            if node in regions and node.op_type in _REARRANGED and producer is not None and producer in self.of:
                 self.of[node] = self.of[producer]
 
 
@@ -180,10 +190,11 @@ def _has_floats(node: ir.Node, rows: Mapping[ir.Node, OpSemantics]) -> bool:
     return rows[node].movement is not Movement.INTEGER and any(value.dtype is ir.DataType.FLOAT for value in values)
 
 
-def _adds_another(node: ir.Node, chain: list[ir.Node], product: ir.Node) -> bool:
-    """Whether `node` reads an activation that comes neither from `product` nor from its epilogue."""
-    inside = {product, *chain}
-    return any(value.producer() not in inside and not _is_weight(value) for value in node.inputs if value is not None)
+def _leave_by_one(found: list[ir.Node]) -> bool:
+    """Whether only the last of `found` is read by others, so that nothing between is written."""
+    inside = set(found)
+    values = (value for node in found[:-1] for value in node.outputs)
+    return not any(value.is_graph_output() or any(use.node not in inside for use in value.uses()) for value in values)
 
 
 def _holds_graph(node: ir.Node) -> bool:

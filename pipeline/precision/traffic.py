@@ -200,7 +200,7 @@ class _Walk:
                 if not step.weighted and step.kernel is not None:
                     self.found.conversions += tensor.elements
                 if result is Format.FP32:
-                    self.copies.add((index, computed))
+                    self.copies |= {(index, computed), ((index, computed), Format.FP32)}
             if result is not Format.FP32 and (tensor.output or tensor.captured):
                 self._copy(index, Format.FP32, free=False)
 

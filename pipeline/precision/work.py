@@ -48,7 +48,8 @@ def shapes(model: ir.Model, sizes: Mapping[str, int]) -> dict[ir.Value, Shape]:
     finally:
         for value, shape in kept.items():
             value.shape = shape
-    weights = {value: _sized(value.shape, sizes) for value in model.graph.initializers.values() if value.shape}
+    stored = model.graph.initializers.values()
+    weights = {value: _sized(value.shape, sizes) for value in stored if value.shape is not None}
     return weights | {value: shape for value, shape in found.items() if shape is not None}
 
 
@@ -90,8 +91,8 @@ def _times(left: int | None, right: int | None) -> int | None:
     return None if left is None or right is None else left * right
 
 
-def _sized(shape: ir.Shape | None, sizes: Mapping[str, int]) -> Shape:
-    return tuple(_size(dim, sizes) for dim in shape or ())
+def _sized(shape: ir.Shape, sizes: Mapping[str, int]) -> Shape:
+    return tuple(_size(dim, sizes) for dim in shape)
 
 
 def _size(dim: int | ir.SymbolicDim, sizes: Mapping[str, int]) -> int | None:
