@@ -33,8 +33,8 @@ class PrecisionSpec:
             bit in fp32. Where none does, nothing is changed.
         rescale_share: Share of the weights of a layer, and of the elements of an activation, that may become subnormal
             by it; a layer that would lose more is not rescaled.
-        compensate: Whether the mean error that rounding adds to a linear layer is taken out through its bias, where that
-            lowers the error on samples that it was not measured on.
+        compensate: Whether the mean error that rounding adds to a linear layer is taken out through its bias, where
+            that lowers the error on samples that it was not measured on.
         fp32: Patterns (fnmatch) over node names and module paths to keep in fp32.
         bf16: Patterns to put in bf16.
         fp16: Patterns to put in the low format against the rules; applied last.
