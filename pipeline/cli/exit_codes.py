@@ -22,9 +22,9 @@ class ExitCode(IntEnum):
 
 MEANINGS = {
     ExitCode.OK: "done; for seeded weights too: the run did what it can, and NOT SHIPPABLE is its last line",
-    ExitCode.NOT_PASSED: "validation did not pass, or a bundle was refused",
+    ExitCode.NOT_PASSED: "validation did not pass, a bundle was refused, or an engine is worse than its baseline",
     ExitCode.USAGE: "the command line or a spec is wrong",
-    ExitCode.UNAVAILABLE: "weights, a data set, a library or a device cannot be had",
+    ExitCode.UNAVAILABLE: "weights, a data set, a library, a device or a baseline cannot be had",
     ExitCode.MODEL: "the model has no faithful ONNX form, or no precision plan",
     ExitCode.ENGINE: "TensorRT refused the graph, or a comparison could not be made",
     ExitCode.DAMAGED: "the store or a bundle is damaged",

@@ -91,6 +91,12 @@ class ValidationError(PipelineError):
     exit_code = 5
 
 
+class BaselineError(PipelineError):
+    """An engine has no baseline to be held to, or one that cannot be used."""
+
+    exit_code = 3
+
+
 class ShipError(PipelineError):
     """A bundle was refused: what it would hold has not been shown to be right."""
 

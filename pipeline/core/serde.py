@@ -58,6 +58,12 @@ def loads(kind: type[T], text: str | bytes) -> T:
     return record
 
 
+def first_mistake(error: ValueError) -> str:
+    """The first mistake that reading a record found, on one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return ": ".join(lines[1:3]) if len(lines) > 2 else lines[0]
+
+
 def map_paths(record: Any, change: Callable[[Path], Path]) -> Any:
     """A copy of a record with `change` applied to every path in it."""
     match record:

@@ -14,28 +14,34 @@ UNWRITABLE = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]
 def render(report: ValidationReport) -> str:
     """One test case an output, task and layer. A layer that was not compared is skipped, with its reason."""
     suites = [
-        _suite("outputs", [_case(item.name, item.origin, item.passed, item.reason) for item in report.outputs]),
-        _suite("tasks", [_case(item.metric, item.origin, item.passed, item.reason) for item in report.tasks]),
-        _suite("layers", [_layer(layer) for layer in report.layers]),
-        _suite("verdict", [_case(report.engine, "verdict", report.passed, "; ".join(report.failures))]),
+        suite("outputs", [case(item.name, item.origin, item.passed, item.reason) for item in report.outputs]),
+        suite("tasks", [case(item.metric, item.origin, item.passed, item.reason) for item in report.tasks]),
+        suite("layers", [_layer(layer) for layer in report.layers]),
+        suite("verdict", [case(report.engine, "verdict", report.passed, "; ".join(report.failures))]),
     ]
-    root = ElementTree.Element("testsuites", _counts(suites, name=f"trt-pipeline {report.engine}"))
+    return document(f"trt-pipeline {report.engine}", suites)
+
+
+def document(name: str, suites: list[ElementTree.Element]) -> str:
+    """The XML of test suites, with their counts added up."""
+    root = ElementTree.Element("testsuites", _counts(suites, name=name))
     root.extend(suites)
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def _suite(name: str, cases: list[ElementTree.Element]) -> ElementTree.Element:
-    suite = ElementTree.Element("testsuite")
-    suite.extend(cases)
-    suite.attrib.update(
+def suite(name: str, cases: list[ElementTree.Element]) -> ElementTree.Element:
+    """One suite, with its counts."""
+    element = ElementTree.Element("testsuite")
+    element.extend(cases)
+    element.attrib.update(
         name=name,
         tests=str(len(cases)),
-        failures=str(len(suite.findall("testcase/failure"))),
-        skipped=str(len(suite.findall("testcase/skipped"))),
+        failures=str(len(element.findall("testcase/failure"))),
+        skipped=str(len(element.findall("testcase/skipped"))),
         errors="0",
     )
-    return suite
+    return element
 
 
 def _counts(suites: list[ElementTree.Element], *, name: str) -> dict[str, str]:
@@ -44,17 +50,18 @@ def _counts(suites: list[ElementTree.Element], *, name: str) -> dict[str, str]:
 
 
 def _layer(layer: Layer) -> ElementTree.Element:
-    case = _case(layer.tensor, layer.module or layer.op, not layer.bad, layer.reason or "")
+    element = case(layer.tensor, layer.module or layer.op, not layer.bad, layer.reason or "")
     if layer.stats is None and not layer.bad:
-        ElementTree.SubElement(case, "skipped", message=_writable(f"not compared: {layer.reason}"))
-    return case
+        ElementTree.SubElement(element, "skipped", message=_writable(f"not compared: {layer.reason}"))
+    return element
 
 
-def _case(name: str, group: str, passed: bool, reason: str) -> ElementTree.Element:
-    case = ElementTree.Element("testcase", name=_writable(name), classname=_writable(str(group)))
+def case(name: str, group: str, passed: bool, reason: str) -> ElementTree.Element:
+    """One test case; a reason is shown where it failed."""
+    element = ElementTree.Element("testcase", name=_writable(name), classname=_writable(str(group)))
     if not passed:
-        ElementTree.SubElement(case, "failure", message=_writable(reason))
-    return case
+        ElementTree.SubElement(element, "failure", message=_writable(reason))
+    return element
 
 
 def _writable(text: str) -> str:

@@ -16,15 +16,15 @@ def render(report: ValidationReport, plan: PrecisionPlan, plans: EnginePlans) ->
     """A summary: verdict, outputs, worst layers, plans."""
     parts = [
         _head(report),
-        _list(report.failures[:FAILURES], "…" if len(report.failures) > FAILURES else None),
-        _list(
+        bullets(report.failures[:FAILURES], "…" if len(report.failures) > FAILURES else None),
+        bullets(
             [f"cause: {item.nodes[0]} ({item.part or item.op}): {item.why}; {item.mend}" for item in report.causes[:3]]
         ),
-        _table(("output", "origin", "SQNR", "max abs", "verdict"), _output_rows(report)),
-        _table(("layer", "op", "in", "SQNR", "floor", "why"), _layer_rows(report)),
-        _table(("plan", "targets", "MB", "kernels", "fused attentions"), _plan_rows(plans)),
+        table(("output", "origin", "SQNR", "max abs", "verdict"), _output_rows(report)),
+        table(("layer", "op", "in", "SQNR", "floor", "why"), _layer_rows(report)),
+        table(("plan", "targets", "MB", "kernels", "fused attentions"), _plan_rows(plans)),
         f"Nodes: {', '.join(f'{count} {kind}' for kind, count in figures.formats(plan).items())}.",
-        _list([f"not run: {line}" for line in report.not_run]),
+        bullets([f"not run: {line}" for line in report.not_run]),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -34,8 +34,8 @@ def _head(report: ValidationReport) -> str:
     bad = sum(layer.bad for layer in report.layers)
     seeded = "" if report.provenance.real else " **Seeded weights: not shippable.**"
     return (
-        f"## {_cell(report.engine)}: {verdict}\n\n"
-        f"Policy {_cell(report.policy)}, {figures.compared(report)} of {len(report.layers)} layers compared "
+        f"## {escaped(report.engine)}: {verdict}\n\n"
+        f"Policy {escaped(report.policy)}, {figures.compared(report)} of {len(report.layers)} layers compared "
         f"on {report.samples} samples, {bad} bad.{seeded}"
     )
 
@@ -72,16 +72,18 @@ def _verdict(passed: bool, reason: str) -> str:
     return f"{'✅' if passed else '❌'} {reason}"
 
 
-def _table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [f"| {' | '.join(_cell(cell) for cell in row)} |" for row in rows]
+def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table, or nothing where there is no row."""
+    lines = [f"| {' | '.join(escaped(cell) for cell in row)} |" for row in rows]
     head = [f"| {' | '.join(headers)} |", f"|{'---|' * len(headers)}"]
     return "\n".join([*head, *lines]) if lines else ""
 
 
-def _list(lines: Sequence[str], last: str | None = None) -> str:
-    return "\n".join(f"- {_cell(line)}" for line in (*lines, *([last] if last else [])))
+def bullets(lines: Sequence[str], last: str | None = None) -> str:
+    """A list, with a last item that is not of it."""
+    return "\n".join(f"- {escaped(line)}" for line in (*lines, *([last] if last else [])))
 
 
-def _cell(text: str) -> str:
+def escaped(text: str) -> str:
     """Text that Markdown shows as it is, on one line."""
     return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(str(text).split()))

@@ -1,0 +1,1 @@
+"""Hold a rebuilt engine to its committed baseline."""
