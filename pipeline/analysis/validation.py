@@ -12,6 +12,7 @@ import onnx_ir as ir
 
 from pipeline.analysis import blame, magnitudes, outputs
 from pipeline.analysis.compare import compare
+from pipeline.analysis.contributions import contributions
 from pipeline.analysis.layers import layers, worse
 from pipeline.analysis.outputs import Run
 from pipeline.backends.onnxruntime import Session
@@ -20,6 +21,7 @@ from pipeline.backends.tensorrt.flavour import Flavour
 from pipeline.core import device
 from pipeline.core.artifacts import (
     Cause,
+    Contribution,
     EnginePlan,
     EnginePlans,
     ErrorStats,
@@ -64,6 +66,7 @@ def report(
     """Compare everything that can be compared on this machine."""
     emulations = _emulations(subject)
     found, causes = _layers(subject, emulations, samples, tolerances, progress)
+    shares, unmeasured = _contributions(subject, samples, progress)
     with ExitStack() as stack:
         engine, not_run, environment = _engine(subject, stack)
         runs: dict[str, Run] = {name: Session(model, as_written=True) for name, model in emulations.items()} | engine
@@ -81,9 +84,11 @@ def report(
         tasks=tasks,
         canonical=canonical,
         samples=samples.validation.samples,
-        not_run=(*not_run, *_not_emulated(subject)),
+        not_run=(*not_run, *_not_emulated(subject), *unmeasured),
         environment=_environment() | environment,
+        made=subject.mixed.checks,
         causes=causes,
+        contributions=shares,
         subjects=_subjects(subject),
     )
 
@@ -140,6 +145,16 @@ def _layers(
         progress,
     )
     return blame.told(suspected, ranges)
+
+
+def _contributions(
+    subject: Subject, samples: Samples, progress: Progress
+) -> tuple[tuple[Contribution, ...], tuple[str, ...]]:
+    """What each module adds to the error at the outputs, or why it was not measured."""
+    if subject.plan.model != io.model_digest(subject.reference):
+        return (), ("share of the final error by module: the plan decides about a rewritten graph, not this reference",)
+    reference, files = io.load(subject.reference.path), samples.validation.batches
+    return contributions(reference, subject.plan, files, subject.inputs, progress), ()
 
 
 def _engine(subject: Subject, stack: ExitStack) -> tuple[dict[str, Run], tuple[str, ...], dict[str, str]]:

@@ -2,6 +2,7 @@
 
 from pipeline.core.artifacts.differences import (
     Cause,
+    Contribution,
     ErrorStats,
     Injected,
     Kind,
@@ -12,6 +13,7 @@ from pipeline.core.artifacts.engines import (
     EnginePlans,
     FusionBaseline,
     Kernel,
+    LostFusion,
     PlanText,
 )
 from pipeline.core.artifacts.models import (
@@ -81,6 +83,7 @@ __all__ = [
     "Compensated",
     "Compensation",
     "Confirmation",
+    "Contribution",
     "Decision",
     "Direction",
     "EnginePlan",
@@ -96,6 +99,7 @@ __all__ = [
     "Kernel",
     "Kind",
     "Layer",
+    "LostFusion",
     "OnnxModel",
     "Origin",
     "Outcome",

@@ -67,6 +67,26 @@ class Injected:
     nonfinite: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contribution:
+    """The error at the graph outputs with only one module's nodes rounding, everything else in fp32.
+
+    Measured on one sample, and relative to the outputs' own power; the mean over float outputs.
+
+    Attributes:
+        module: Path of the `nn.Module`; "" for the model.
+        nodes: Nodes that round in it, those of its submodules included.
+        noise: Power of the error; inf where NaN or infinities reach an output.
+        share: `noise` as a share of the model's own, 1 where it is infinite. Shares of parts need not come to that of
+            the whole: errors cancel, or reinforce each other.
+    """
+
+    module: str
+    nodes: int
+    noise: float
+    share: float
+
+
 class Kind(StrEnum):
     """What breaks a layer."""
 

@@ -73,6 +73,32 @@ class FusionBaseline:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LostFusion:
+    """Fused kernels of the all-low plan whose nodes are in several kernels of the mixed plan.
+
+    Attributes:
+        kernels: Their names in the all-low plan.
+        nodes: Nodes that compute in them, in graph order.
+        now: Names of the kernels that share these nodes now.
+        more_kernels: Kernels more than in the all-low plan; 0 where the nodes are only grouped otherwise.
+        more_bytes: Bytes more that are written and read between these kernels, at the optimum of every axis; negative
+            where the new grouping moves less.
+        decision: Node whose decision lost it, or None.
+        rule: The rule behind that decision.
+        reason: Its reason, or why there is none.
+    """
+
+    kernels: tuple[str, ...]
+    nodes: tuple[str, ...]
+    now: tuple[str, ...]
+    more_kernels: int
+    more_bytes: int
+    decision: str | None
+    rule: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EnginePlan:
     """One serialized TensorRT plan.
 
@@ -92,6 +118,7 @@ class EnginePlan:
         checks: Delivered-precision checks.
         warnings: TensorRT's warnings, each once.
         seconds: Time the build took.
+        lost: Fused kernels of the all-low plan that this plan lost; empty where either cannot be read.
     """
 
     path: Path
@@ -109,6 +136,7 @@ class EnginePlan:
     checks: tuple[Check, ...]
     warnings: tuple[str, ...]
     seconds: float
+    lost: tuple[LostFusion, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pipeline.core.artifacts.differences import Cause, ErrorStats, Injected, Origin
+from pipeline.core.artifacts.differences import Cause, Contribution, ErrorStats, Injected, Origin
+from pipeline.core.artifacts.models import Check
 from pipeline.core.artifacts.sources import Provenance
 from pipeline.core.formats import Format
 
@@ -114,7 +115,9 @@ class ValidationReport:
         environment: Versions, processor, GPU.
         subjects: Digest of each thing that was validated: `exported`, `reference`, `mixed` (ONNX file and weights), and
             each plan by the name of its file.
+        made: What was changed when the mixed model was made, beyond casts: rescaled layers, compensated ones.
         causes: What breaks bad layers, the one to look at first, first; empty where no layer is bad.
+        contributions: Error at the outputs by module, the model first; empty where nothing rounds.
     """
 
     schema: int = 1
@@ -130,7 +133,9 @@ class ValidationReport:
     samples: int
     not_run: tuple[str, ...]
     environment: dict[str, str]
+    made: tuple[Check, ...] = ()
     causes: tuple[Cause, ...] = ()
+    contributions: tuple[Contribution, ...] = ()
     subjects: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
