@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from pipeline.core.errors import ShipError, SourceError, SpecError, StoreError, 
 from pipeline.core.order import ORDER
 from pipeline.core.progress import Progress
 from pipeline.core.runner import Damaged, Handle, Runner
-from pipeline.core.spec import DataSource, Draw, EngineSpec
+from pipeline.core.spec import DataSource, Draw, EngineSpec, Policy
 from pipeline.core.store import Store
 from pipeline.stages.build import build
 from pipeline.stages.calibrate import calibrate
@@ -28,6 +29,7 @@ from pipeline.stages.fetch_files import fetch_files
 from pipeline.stages.mark import mark
 from pipeline.stages.probe import probe
 from pipeline.stages.render import render
+from pipeline.stages.rescale import rescale
 from pipeline.stages.sample import sample
 from pipeline.stages.seed import seed
 from pipeline.stages.ship import ship
@@ -82,6 +84,16 @@ class Results:
         """The artifact of a stage, or None if the run did not reach it."""
         handle = self.handles.get(stage)
         return None if handle is None else handle.read()
+
+    @property
+    def reference(self) -> Any:
+        """The fp32 model that precision was decided for: the canonical one, or what rescaling made of it."""
+        return reference_of(self.handles).read()
+
+    @property
+    def mixed(self) -> Any:
+        """The mixed model that is built: with the mean error of rounding taken out, where that was asked for."""
+        return mixed_of(self.handles).read()
 
     @property
     def shippable(self) -> bool:
@@ -154,6 +166,20 @@ def _gpu() -> str:
     return ", ".join(f"{gpu.name} ({gpu.capability})" for gpu in device.probe().gpus)
 
 
+def reference_of(handles: Mapping[str, Handle[Any]]) -> Handle[Any]:
+    """See `Results.reference`."""
+    return handles["rescale"].part("model") if _is_rescaled(handles) else handles["canonicalise"]
+
+
+def mixed_of(handles: Mapping[str, Handle[Any]]) -> Handle[Any]:
+    """See `Results.mixed`."""
+    return handles["compensate"].part("model") if "compensate" in handles else handles["convert"]
+
+
+def _is_rescaled(handles: Mapping[str, Handle[Any]]) -> bool:
+    return "rescale" in handles and handles["rescale"].read().model is not None
+
+
 class _Line:
     """One walk along the line; each method is a stretch of it."""
 
@@ -193,14 +219,15 @@ class _Line:
             "canonicalise": lambda: self.runner.run(canonicalise, exported=self.done["export"]),
             "calibrate": self._calibrate,
             "probe": self._probe,
+            "rescale": self._rescale,
             "mark": self._mark,
-            "convert": lambda: self.runner.run(convert, reference=self.done["canonicalise"], plan=self.done["mark"]),
+            "convert": self._convert,
             "build": self._build,
             "validate": self._validate,
             "render": self._render,
         }
         for name in wanted:
-            if name in steps:
+            if name in steps and name not in self._skipped():
                 self.done[name] = steps[name]()
         return self._ship(seeded) if "ship" in wanted else None
 
@@ -296,11 +323,41 @@ class _Line:
             low=self.spec.precision.low,
         )
 
+    def _skipped(self) -> frozenset[str]:
+        """Stages that the spec does without."""
+        precision = self.spec.precision
+        off = set() if precision.compensate else {"compensate"}
+        if not precision.rescale or precision.policy in (Policy.ALL_FP16, Policy.ALL_FP32):
+            off.add("rescale")
+        return frozenset(off)
+
+    def _rescale(self) -> Handle[Any]:
+        return self.runner.run(
+            rescale,
+            reference=self.done["canonicalise"],
+            ranges=self.done["calibrate"],
+            samples=self.done["sample"],
+            precision=self.spec.precision,
+            engine=self.engine,
+        )
+
+    def _ranges(self) -> Handle[Any]:
+        """What the tensors of that model hold."""
+        return self.done["rescale"].part("ranges") if _is_rescaled(self.done) else self.done["calibrate"]
+
+    def _convert(self) -> Handle[Any]:
+        return self.runner.run(
+            convert,
+            reference=self.done["canonicalise"],
+            rescaled=self.done.get("rescale"),
+            plan=self.done["mark"],
+        )
+
     def _mark(self) -> Handle[Any]:
         return self.runner.run(
             mark,
-            reference=self.done["canonicalise"],
-            ranges=self.done["calibrate"],
+            reference=reference_of(self.done),
+            ranges=self._ranges(),
             baseline=self.done["probe"],
             precision=self.spec.precision,
             engine=self.engine,
@@ -309,7 +366,7 @@ class _Line:
     def _build(self) -> Handle[Any]:
         return self.runner.run(
             build,
-            mixed=self.done["convert"],
+            mixed=mixed_of(self.done),
             plan=self.done["mark"],
             baseline=self.done["probe"],
             inputs=self.spec.inputs,
@@ -323,7 +380,7 @@ class _Line:
             engine=self.spec.name,
             exported=self.done["export"],
             reference=self.done["canonicalise"],
-            mixed=self.done["convert"],
+            mixed=mixed_of(self.done),
             plan=self.done["mark"],
             plans=self.done["build"],
             samples=self.done["draw"],
@@ -356,7 +413,7 @@ class _Line:
             axes=self.spec.axes,
             weights=weights,
             tokenizer=self._tokenizer(weights),
-            mixed=self.done["convert"],
+            mixed=mixed_of(self.done),
             plan=self.done["mark"],
             plans=self.done["build"],
             report=self.done["validate"],

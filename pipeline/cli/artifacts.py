@@ -20,6 +20,7 @@ from pipeline.core.artifacts import (
     PlanText,
     PrecisionPlan,
     Provenance,
+    Rescaled,
     Samples,
     SampleSet,
     TensorInfo,
@@ -101,6 +102,24 @@ def _baseline(artifact: FusionBaseline, screen: Console) -> None:
             ("no plan", artifact.reason),
         ],
     )
+
+
+@show.register(type(None))
+def _nothing(artifact: None, screen: Console) -> None:
+    screen.print("not run: the spec or its policy does without this stage")
+
+
+@show.register
+def _rescaled(artifact: Rescaled, screen: Console) -> None:
+    if not artifact.layers:
+        screen.print("no linear layer leaves the low format's range: nothing to rescale")
+        return
+    rows = [
+        (item.node, item.module, f"{item.magnitude:.4g}", f"2^{item.exponent}", item.refused or item.reason)
+        for item in artifact.layers
+    ]
+    grid(screen, ["layer", "module", ">reached", ">held times", "what was done, or why not"], rows)
+    checks(screen, () if artifact.equality is None else (artifact.equality,))
 
 
 @show.register

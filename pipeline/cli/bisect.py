@@ -51,7 +51,7 @@ def _search(context: Context, results: Results) -> Bisection:
     spec = results.spec
     case = Case(
         exported=results.artifact("export"),
-        reference=results.artifact("canonicalise"),
+        reference=results.reference,
         plan=results.artifact("mark"),
         ranges=results.artifact("calibrate").tensors,
         samples=results.artifact("sample"),

@@ -36,6 +36,7 @@ COMMANDS = {
     "canonicalise": "stages:canonicalise",
     "calibrate": "stages:calibrate",
     "probe": "stages:probe",
+    "rescale": "stages:rescale",
     "mark": "stages:mark",
     "convert": "stages:convert",
     "build": "stages:build",

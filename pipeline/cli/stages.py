@@ -14,6 +14,7 @@ HELP = {
     "canonicalise": "Bring the graph into the form whose fusions TensorRT keeps.",
     "calibrate": "Observe the range of every tensor on the calibration set.",
     "probe": "Build the all-fp16 plan: the fusions that marking must not break.",
+    "rescale": "Hold linear layers that leave fp16's range times powers of two: exact in fp32.",
     "mark": "Decide the precision of every node.",
     "convert": "Write the strongly typed mixed-precision graph.",
     "build": "Build the TensorRT plans.",
@@ -51,6 +52,7 @@ export = _command("export")
 canonicalise = _command("canonicalise")
 calibrate = _command("calibrate")
 probe = _command("probe")
+rescale = _command("rescale")
 mark = _command("mark")
 convert = _command("convert")
 build = _command("build")

@@ -9,6 +9,7 @@ ORDER = (
     "canonicalise",
     "calibrate",
     "probe",
+    "rescale",
     "mark",
     "convert",
     "build",

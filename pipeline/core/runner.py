@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 from pipeline.core import digest, serde
@@ -29,21 +29,29 @@ class Handle(Generic[R]):
         entry: Where it lies.
         kind: Its type.
         store: The store.
+        member: Field of the artifact that this handle stands for; None for all of it.
     """
 
     stage: str
     entry: Entry
-    kind: type[R]
+    kind: type[Any]
     store: Store
+    member: str | None = None
 
     @property
     def digest(self) -> str:
         """Digest of its content: what enters the keys of later stages."""
-        return self.entry.digest
+        return self.entry.digest if self.member is None else digest.of_value([self.entry.digest, self.member])
+
+    def part(self, member: str) -> Handle[Any]:
+        """A handle of one field of the artifact, for stages that take only that."""
+        return replace(self, member=member)
 
     def read(self) -> R:
         """The record alone, for showing it: payload files are not checked."""
-        return self.entry.load(self.kind)
+        artifact = self.entry.load(self.kind)
+        found: R = artifact if self.member is None else getattr(artifact, self.member)
+        return found
 
     def consume(self) -> R:
         """The artifact, after every digest of its entry was checked.

@@ -10,6 +10,9 @@ MODULE = "pipeline.module"
 CLASS = "pipeline.class"
 """Class of that module, such as `BertSelfAttention`."""
 
+RESCALED = "pipeline.rescaled"
+"""What rescaling did to the node, or added it for, in words."""
+
 
 def module_of(node: ir.Node) -> str:
     """Path of the module that `node` came from, or "" where it is not known."""

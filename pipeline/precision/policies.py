@@ -9,7 +9,7 @@ import onnx_ir as ir
 from pipeline.core.artifacts import Decision
 from pipeline.core.formats import Format
 from pipeline.core.spec import Policy
-from pipeline.graph import io
+from pipeline.graph import io, modules
 from pipeline.precision import neighbours, patterns, semantics
 from pipeline.precision.admitted import admits
 from pipeline.precision.draft import Draft
@@ -53,7 +53,14 @@ def decide(
     if settings.base is Policy.SENSITIVE:
         _fix_accumulators(evidence, drafts)
         neighbours.settle(evidence, drafts)
+    _tell_of_rescaling(drafts)
     return tuple(draft.decision(node) for node, draft in drafts.items())
+
+
+def _tell_of_rescaling(drafts: Drafts) -> None:
+    for node, draft in drafts.items():
+        if modules.RESCALED in node.metadata_props:
+            draft.reasons.append(node.metadata_props[modules.RESCALED])
 
 
 def uniform(model: ir.Model, format_: Format) -> tuple[Decision, ...]:

@@ -31,7 +31,7 @@ def main(record: Path, batch: Path, out: Path) -> None:
         out=out,
         progress=quiet,
     )
-    convert(reference=reference, plan=plan, out=out, progress=quiet)
+    convert(reference=reference, rescaled=None, plan=plan, out=out, progress=quiet)
 
 
 if __name__ == "__main__":

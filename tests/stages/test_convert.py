@@ -39,7 +39,7 @@ def plan(reference, format_, model=None):
 
 
 def test_the_mixed_model_is_valid_and_has_the_same_interface(reference, tmp_path):
-    mixed = convert(reference, plan(reference, Format.FP16), out=tmp_path, progress=Silent())
+    mixed = convert(reference, None, plan(reference, Format.FP16), out=tmp_path, progress=Silent())
     onnx.checker.check_model(mixed.path, full_check=True)
     assert (mixed.inputs, mixed.outputs, mixed.provenance) == (
         reference.inputs,
@@ -51,7 +51,7 @@ def test_the_mixed_model_is_valid_and_has_the_same_interface(reference, tmp_path
 
 
 def test_an_all_fp32_plan_gives_the_same_files(reference, tmp_path):
-    mixed = convert(reference, plan(reference, Format.FP32), out=tmp_path, progress=Silent())
+    mixed = convert(reference, None, plan(reference, Format.FP32), out=tmp_path, progress=Silent())
     assert io.model_digest(mixed) == io.model_digest(reference)
 
 
@@ -59,14 +59,14 @@ def test_the_same_plan_gives_the_same_bytes(reference, tmp_path):
     digests = set()
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        mixed = convert(reference, plan(reference, Format.FP16), out=tmp_path / name, progress=Silent())
+        mixed = convert(reference, None, plan(reference, Format.FP16), out=tmp_path / name, progress=Silent())
         digests.add(io.model_digest(mixed))
     assert len(digests) == 1
 
 
 def test_a_plan_for_another_model_is_refused(reference, tmp_path):
     with pytest.raises(PrecisionError) as caught:
-        convert(reference, plan(reference, Format.FP16, "f" * 64), out=tmp_path, progress=Silent())
+        convert(reference, None, plan(reference, Format.FP16, "f" * 64), out=tmp_path, progress=Silent())
     assert str(caught.value) == (
         f"the precision plan was made for model ffffffffffff, and this is model {io.model_digest(reference)[:12]}\n"
         "  hint: run mark on this model"

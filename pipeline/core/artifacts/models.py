@@ -62,6 +62,7 @@ class Check:
         passed: Whether it holds.
         summary: One line with the figures.
         problems: One line each; empty where it passed.
+        notes: What else there is to say, one line each.
         unobservable: What could not be seen, with the reason, one line each.
     """
 
@@ -69,6 +70,7 @@ class Check:
     passed: bool
     summary: str
     problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     unobservable: tuple[str, ...] = ()
 
 

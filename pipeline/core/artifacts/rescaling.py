@@ -59,6 +59,18 @@ class Rescaling:
     subnormal_activations: int = 0
     refused: str | None = None
 
+    @property
+    def reason(self) -> str:
+        """What is done to the layer, and why, in words."""
+        by_channel = f" or less ({self.channels} channels)" if self.channels else ""
+        where = {
+            Place.WEIGHTS: "folded into its weights",
+            Place.NORM: "folded into the constants that make its operand",
+            Place.OPERAND: "by a Mul before it",
+        }[self.place]
+        why = f"{self.tensor} reached {self.magnitude:.3g} in calibration"
+        return f"held times 2^{self.exponent}{by_channel}, {where}, because {why}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rescaled:
@@ -128,19 +140,15 @@ class Compensated:
     """The mixed model with the mean error of rounding taken out.
 
     Attributes:
-        model: The model; None where no correction lowered the held-out error.
+        model: The model; where no correction is used, the one that was given.
         layers: Every layer that was tried, in graph order.
         outputs: What the corrections that helped their layers do to the graph's outputs.
         samples: Held-out samples.
         refused: Why none of the corrections is used, or None.
     """
 
-    model: OnnxModel | None
+    model: OnnxModel
     layers: tuple[Compensation, ...]
     outputs: tuple[OutputGain, ...]
     samples: int
     refused: str | None = None
-
-    def __post_init__(self) -> None:
-        if (self.model is None) != (self.refused is not None):
-            raise ValueError("corrections are used, or refused with a reason")

@@ -9,12 +9,10 @@ import numpy as np
 import onnx_ir as ir
 
 from pipeline.core.artifacts import Fate
+from pipeline.graph.modules import RESCALED
 from pipeline.precision.rescale.exponents import Exponents
 from pipeline.precision.rescale.walk import Scaling
 from pipeline.precision.rewrites.edits import Editor, named
-
-RESCALED = "pipeline.rescaled"
-"""Metadata key of a node that rescaling changed or added: what it did, in words."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -47,20 +47,8 @@ class Choice:
             if layer.refused is None:
                 seeds = self.own[key_of(layer)].seeds
                 for node in (*seeds.nodes, *(name for name, _ in seeds.operands)):
-                    told[node] = describe(layer)
+                    told[node] = layer.reason
         return told
-
-
-def describe(layer: Rescaling) -> str:
-    """What was done to one layer, and why, in words."""
-    by_channel = f" or less ({layer.channels} channels)" if layer.channels else ""
-    where = {
-        Place.WEIGHTS: "folded into its weights",
-        Place.NORM: "folded into the constants that make its operand",
-        Place.OPERAND: "by a Mul before it",
-    }[layer.place]
-    why = f"{layer.tensor} reached {layer.magnitude:.3g} in calibration"
-    return f"held times 2^{layer.exponent}{by_channel}, {where}, because {why}"
 
 
 def choose(case: Case, magnitudes: Magnitudes, kept: frozenset[ir.Node], banned: dict[Ban, Loss]) -> Choice:
