@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 from rich import box
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.core.artifacts import Cause, Layer, ValidationReport
+from pipeline.core.artifacts import Cause, Contribution, Layer, ValidationReport
 from pipeline.report import figures, module_tree
 from pipeline.report.module_tree import Branch
 
@@ -42,6 +44,8 @@ def show(console: Console, report: ValidationReport, *, where: str | None = None
         console.print(_layers(worst))
     if made := module_tree.top(report.layers, MODULES):
         console.print(_modules(made))
+    if final := module_tree.most(report.contributions, MODULES):
+        console.print(_final(final))
     for line in report.not_run:
         console.print(Text(f"not run: {line}", "yellow"))
     if where is not None:
@@ -93,6 +97,14 @@ def _modules(branches: list[Branch]) -> Table:
     for item in branches:
         name = Text(_tail(".".join(item.path)) or "model")
         table.add_row(name, f"{item.share:.1%}", str(item.layers), str(item.bad))
+    return table
+
+
+def _final(items: list[Contribution]) -> Table:
+    table = _table("where the final error comes from", ">share", ">rounding nodes")
+    for item in items:
+        share = Text("breaks it", "red") if math.isinf(item.noise) else Text(f"{item.share:.1%}")
+        table.add_row(Text(_tail(item.module)), share, str(item.nodes))
     return table
 
 

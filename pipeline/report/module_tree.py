@@ -3,7 +3,7 @@
 The energy of a layer is the error power that its node adds by itself, relative to the power of its own tensor: the
 square of `Injected.relative_l2`, at most 1, and 1 where it makes NaN or infinities. A module's share is the sum over
 its layers, those of its submodules included, divided by the sum over the model. It says where error is made, not how
-much of it reaches the outputs.
+much of it reaches the outputs: that is a `Contribution`, which is measured.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pipeline.core.artifacts import Layer
+from pipeline.core.artifacts import Contribution, Layer
 
 Path = tuple[str, ...]
 
@@ -62,6 +62,13 @@ def top(layers: Iterable[Layer], count: int) -> list[Branch]:
     whole = sum(energy(layer) for items in own.values() for layer in items)
     found = [_branch(path, items, whole) for path, items in own.items()]
     return sorted((item for item in found if item.share > 0), key=lambda item: -item.share)[:count]
+
+
+def most(contributions: Iterable[Contribution], count: int) -> list[Contribution]:
+    """The modules that add most to the final error, among those whose parts were not measured."""
+    found = [item for item in contributions if item.module and item.noise > 0]
+    opened = {item.module.rpartition(".")[0] for item in found}
+    return sorted((item for item in found if item.module not in opened), key=lambda item: -item.noise)[:count]
 
 
 def _branch(path: Path, layers: list[Layer], whole: float) -> Branch:

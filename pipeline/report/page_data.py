@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -79,8 +80,10 @@ def _kernels(plans: EnginePlans) -> dict[str, str]:
 
 
 def _made(report: ValidationReport) -> dict[str, list[Any]]:
-    """Where error is made, by module: parents come before their children."""
+    """Where error is made, and how much of it reaches the outputs, by module: parents come before their children."""
     found = module_tree.branches(report.layers)
+    final = {item.module: item for item in report.contributions}
+    measured = [final.get(".".join(item.path)) for item in found]
     return {
         "id": [".".join(item.path) for item in found],
         "parent": [".".join(item.path[:-1]) if item.path else None for item in found],
@@ -89,6 +92,8 @@ def _made(report: ValidationReport) -> dict[str, list[Any]]:
         "layers": [item.layers for item in found],
         "bad": [item.bad for item in found],
         "nonfinite": [item.nonfinite for item in found],
+        "final": [None if item is None else item.share for item in measured],
+        "breaks": [item is not None and math.isinf(item.noise) for item in measured],
     }
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.core.artifacts import Injected, Layer
+from pipeline.core.artifacts import Contribution, Injected, Layer
 from pipeline.report import module_tree
 from tests import records
 
@@ -49,3 +49,11 @@ def test_a_model_without_error_has_no_shares():
     quiet = (layer("a", "m", 0.0),)
     assert [branch.share for branch in module_tree.branches(quiet)] == [0.0, 0.0]
     assert module_tree.top(quiet, 5) == []
+
+
+def test_what_adds_most_to_the_final_error_leaves_out_what_was_opened():
+    shares = {"": 1.0, "encoder": 0.9, "encoder.0": 0.7, "encoder.1": 0.3, "head": 0.1, "quiet": 0.0}
+    found = tuple(Contribution(module=name, nodes=1, noise=share, share=share) for name, share in shares.items())
+    assert [item.module for item in module_tree.most(found, 2)] == ["encoder.0", "encoder.1"]
+    assert [item.module for item in module_tree.most(found, 9)] == ["encoder.0", "encoder.1", "head"]
+    assert module_tree.most((), 2) == []

@@ -206,6 +206,7 @@ function branch(at) {
   const bar = element("span", "bar");
   bar.style.setProperty("--share", made.share[at]);
   line.append(element("span", "name", made.label[at]), bar, element("span", "n", `${(100 * made.share[at]).toFixed(1)}%`),
+    element("span", made.breaks[at] ? "bad n" : "n", made.final[at] == null ? "" : made.breaks[at] ? "alone breaks the outputs" : `${(100 * made.final[at]).toFixed(1)}% of the final error`),
     element("span", made.bad[at] ? "bad" : "dim", `${made.bad[at]} of ${made.layers[at]} bad` + (made.nonfinite[at] ? `, ${made.nonfinite[at]} values become NaN or infinite` : "")));
   node.append(line);
   if (children.length)
