@@ -47,6 +47,11 @@ class Limits:
     onnx: str
 
     @property
+    def bytes(self) -> int:
+        """Bytes that one stored number takes."""
+        return 4 if self.onnx == "FLOAT" else 2
+
+    @property
     def largest(self) -> float:
         """Largest finite number."""
         return (2.0 - 2.0 ** (1 - self.precision)) * 2.0**self.emax

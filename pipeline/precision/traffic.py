@@ -218,15 +218,15 @@ class _Walk:
         tensor = self.tensors[index]
         if tensor.constant:
             for _, wanted in {(demand.kernel, demand.wanted) for demand in demands}:
-                self.found.bytes[wanted] += tensor.elements * _width(wanted)
+                self.found.bytes[wanted] += tensor.elements * wanted.limits.bytes
             return
         copies = self._copies(index, demands)
         if self._kernel_of(index) is not None:
             for format_ in copies:
-                self.found.bytes[format_] += tensor.elements * _width(format_)
+                self.found.bytes[format_] += tensor.elements * format_.limits.bytes
                 self._convert(index, format_)
         for _, format_ in {(demand.kernel, self._source(index, demand, copies)) for demand in demands}:
-            self.found.bytes[format_] += tensor.elements * _width(format_)
+            self.found.bytes[format_] += tensor.elements * format_.limits.bytes
 
     def _copies(self, index: int, demands: list[_Demand]) -> set[Format]:
         """Formats in which a tensor is stored between kernels; Casts that are kernels are counted on the way."""
@@ -234,8 +234,8 @@ class _Walk:
         alone = {demand.wanted for demand in demands if self._needs_kernel(demand, held, made)}
         for wanted in alone:
             self.found.cast_kernels += 1
-            self.found.bytes[held] += self.tensors[index].elements * _width(held)
-            self.found.bytes[wanted] += self.tensors[index].elements * _width(wanted)
+            self.found.bytes[held] += self.tensors[index].elements * held.limits.bytes
+            self.found.bytes[wanted] += self.tensors[index].elements * wanted.limits.bytes
         written = {demand.wanted for demand in demands if demand.rigid} - alone
         if self.tensors[index].output:
             written.add(Format.FP32)
@@ -267,8 +267,3 @@ class _Walk:
 def _is_plain(decision: Decision) -> bool:
     """Whether a product of an attention takes low operands and leaves the accumulator to the fused kernel."""
     return decision.operands in _LOW and decision.accumulator in (None, decision.operands)
-
-
-def _width(format_: Format) -> int:
-    """Bytes of one element."""
-    return 2 if format_ in _LOW else 4

@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.core import digest
-from pipeline.core.artifacts import Check, EnginePlan, EnginePlans, FusionBaseline, OnnxModel, PlanText, PrecisionPlan
+from pipeline.core.artifacts import (
+    Check,
+    EnginePlan,
+    EnginePlans,
+    FusionBaseline,
+    LostFusion,
+    OnnxModel,
+    PlanText,
+    PrecisionPlan,
+)
 from pipeline.core.errors import BackendUnavailable, BuildError
 from pipeline.core.progress import Progress
 from pipeline.core.spec import AxisRange, BuildSpec, InputSpec
@@ -22,7 +31,14 @@ TIMING_CACHE = "timing.cache"
 
 @stage(
     version=1,
-    rooms=("analysis", "backends/tensorrt", "backends/plan_text.py", "precision/semantics.py", "graph"),
+    rooms=(
+        "analysis",
+        "backends/tensorrt",
+        "backends/plan_text.py",
+        "precision/semantics.py",
+        "precision/work.py",
+        "graph",
+    ),
     tools=("tensorrt-rtx", "tensorrt", "polygraphy", "onnx-ir"),
 )
 def build(
@@ -41,7 +57,8 @@ def build(
     Where the named targets cannot share a plan, each is built alone, so that it is known by name which cannot be had.
 
     Returns:
-        The plans, each with its log, its settings, and the checks `parsed`, `built` and `fusion`.
+        The plans, each with its log, its settings, the checks `parsed`, `built` and `fusion`, and the fused kernels it
+        lost.
 
     Raises:
         BackendUnavailable: The library that a target needs, or the GPU, is not here.
@@ -49,7 +66,14 @@ def build(
     """
     from pipeline.backends.tensorrt import profiles
 
-    work = _Work(mixed=mixed, spec=build, profiles=profiles.of_inputs(inputs, axes), out=out, progress=progress)
+    work = _Work(
+        mixed=mixed,
+        spec=build,
+        profiles=profiles.of_inputs(inputs, axes),
+        sizes={name: axis.opt for name, axis in axes.items()},
+        out=out,
+        progress=progress,
+    )
     named = tuple(target for target in build.targets if target != "gpu")
     results = [*(_build_named(work, named) if named else ()), *(_build_for_gpu(work) if "gpu" in build.targets else ())]
     return EnginePlans(plans=tuple(_described(work, result, plan, baseline) for result in results))
@@ -62,6 +86,7 @@ class _Work:
     mixed: OnnxModel
     spec: BuildSpec
     profiles: dict[str, Shapes]
+    sizes: dict[str, int]
     out: Path
     progress: Progress
 
@@ -179,7 +204,21 @@ def _described(work: _Work, result: _Result, plan: PrecisionPlan, baseline: Fusi
         checks=checks,
         warnings=answer.warnings,
         seconds=answer.seconds,
+        lost=_lost(work, plan, baseline, text),
     )
+
+
+def _lost(work: _Work, plan: PrecisionPlan, baseline: FusionBaseline, text: PlanText | None) -> tuple[LostFusion, ...]:
+    """Fused kernels of the all-low plan that this plan lost; none are known where either cannot be read."""
+    from pipeline.analysis import lost_fusions
+    from pipeline.graph import io
+
+    if text is None or text.version is None or baseline.plan is None:
+        return ()
+    lost = lost_fusions.find(io.load(work.mixed.path), plan, text, baseline.plan, work.sizes)
+    for line in lost_fusions.split(lost):
+        work.progress.note(line)
+    return lost
 
 
 def _checks(
