@@ -1,0 +1,107 @@
+"""Nodes that are tried together: by what they do, then along the `nn.Module` tree, then piece by piece."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+
+from pipeline.precision.search_space import Candidate
+
+MANY = 4
+"""Modules of one kind that are still tried one by one; more are halved by depth."""
+
+_WORDS = {
+    "norm": "normalisations",
+    "softmax": "softmaxes",
+    "attention": "attention products",
+    "product": "products",
+    "reduction": "reductions",
+    "elementwise": "elementwise nodes",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Candidates of one kind, in graph order."""
+
+    members: tuple[Candidate, ...]
+
+    @property
+    def nodes(self) -> frozenset[str]:
+        """Their names."""
+        return frozenset(member.node for member in self.members)
+
+    @property
+    def kind(self) -> str:
+        """What they do."""
+        return self.members[0].kind
+
+    @property
+    def module(self) -> str:
+        """The module that holds all of them, or ""."""
+        levels = zip(*(member.module.split(".") for member in self.members), strict=False)
+        return ".".join(level[0] for level in itertools.takewhile(lambda level: len(set(level)) == 1, levels))
+
+    @property
+    def label(self) -> str:
+        """The group in words."""
+        if len(self.members) == 1:
+            member = self.members[0]
+            return f"{member.op} {member.node}"
+        classes = list(dict.fromkeys(_place(member.module) for member in self.members))
+        where = classes[0] if len(classes) == 1 and classes[0] else self.module
+        modules = list(dict.fromkeys(member.module for member in self.members))
+        if len(classes) == 1 and len(modules) == 1:
+            where = modules[0]
+        span = f" ({modules[0]} … {modules[-1]})" if len(classes) == 1 and len(modules) > 1 else ""
+        return f"{len(self.members)} {_WORDS[self.kind]}" + (f" of {where}{span}" if where else "")
+
+
+def of(candidates: Iterable[Candidate]) -> tuple[Group, ...]:
+    """One group a kind."""
+    return _by(candidates, lambda member: member.kind)
+
+
+def within(groups: Iterable[Group], nodes: Collection[str]) -> tuple[Group, ...]:
+    """What of each group is among `nodes`; groups without any are left out."""
+    kept = (tuple(member for member in group.members if member.node in nodes) for group in groups)
+    return tuple(Group(members=members) for members in kept if members)
+
+
+def classes(group: Group) -> tuple[Group, ...]:
+    """Its parts by place in the module tree, layers of the same place together."""
+    return _by(group.members, lambda member: _place(member.module))
+
+
+def split(group: Group) -> tuple[Group, ...]:
+    """Its parts: by place in the module tree, then by module, then halves in graph order; none for a single node."""
+    if len(group.members) == 1:
+        return ()
+    parts = classes(group)
+    if len(parts) == 1:
+        parts = _by(group.members, lambda member: member.module)
+    if len(parts) == 1:
+        parts = tuple(Group(members=(member,)) for member in group.members)
+    return parts if len(parts) <= MANY else _halves(parts)
+
+
+def _halves(parts: Sequence[Group]) -> tuple[Group, ...]:
+    middle = len(parts) // 2
+    return tuple(
+        Group(members=tuple(member for part in half for member in part.members))
+        for half in (parts[:middle], parts[middle:])
+    )
+
+
+def _by(members: Iterable[Candidate], key: Callable[[Candidate], Hashable]) -> tuple[Group, ...]:
+    found: dict[Hashable, list[Candidate]] = {}
+    for member in members:
+        found.setdefault(key(member), []).append(member)
+    return tuple(Group(members=tuple(part)) for part in found.values())
+
+
+def _place(module: str) -> str:
+    """A module's path with `*` for the numbers of layers."""
+    return re.sub(r"(?<![^.])\d+(?![^.])", "*", module)
