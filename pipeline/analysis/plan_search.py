@@ -12,10 +12,12 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from pipeline.analysis import groups as groups_
 from pipeline.analysis.groups import Group, classes, split, within
 from pipeline.analysis.judge import Answer
 from pipeline.core.artifacts import Change, Direction
 from pipeline.core.errors import PrecisionError
+from pipeline.precision.search_space import Candidate
 
 Wide = frozenset[str]
 """Names of the candidates that a plan has in fp32."""
@@ -193,15 +195,22 @@ class PlanSearch:
         return plan
 
     def _moves(self, wide: Wide) -> Iterator[tuple[Wide, tuple[Group, ...]]]:
-        """Plans one step away: a class or a node in the other precision, and in small graphs two of them."""
-        members = [member for group in self.groups for member in group.members]
-        singles = [Group(members=(member,)) for member in members] if len(members) <= FEW else []
-        steps = [*self._classes(), *singles]
-        for group in steps:
-            yield _toggled(wide, group), (group,)
-        if len(members) <= FEWEST:
-            for one, other in itertools.combinations(singles, 2):
-                yield _toggled(_toggled(wide, one), other), (one, other)
+        """Plans one step away: a class, a module that has some fp32, or in small graphs nodes and any run of them."""
+        order = [member for group in self.groups for member in group.members]
+        order.sort(key=lambda member: member.position)
+        steps: list[tuple[Group, ...]] = [(group,) for group in self._classes()]
+        steps += [groups_.of(part) for part in _modules(order) if any(member.node in wide for member in part)]
+        if len(order) <= FEW:
+            steps += [groups_.of((member,)) for member in order]
+        if len(order) <= FEWEST:
+            runs = itertools.combinations(range(len(order) + 1), 2)
+            steps += [groups_.of(order[start:end]) for start, end in runs]
+        for groups in steps:
+            nodes = frozenset(node for group in groups for node in group.nodes)
+            yield from ((changed, groups) for changed in (wide - nodes, wide | nodes) if changed != wide)
+        if len(order) <= FEWEST:
+            for one, other in itertools.combinations(order, 2):
+                yield wide ^ {one.node, other.node}, groups_.of((one, other))
 
     def _may_pass(self, wide: Wide) -> bool:
         """Whether no plan with as much in fp32, and more, failed."""
@@ -253,8 +262,13 @@ def _rank(plan: Tried) -> tuple[float, float]:
     return plan.price, plan.answer.noise
 
 
-def _toggled(wide: Wide, group: Group) -> Wide:
-    return wide - group.nodes if group.nodes <= wide else wide | group.nodes
+def _modules(members: Iterable[Candidate]) -> list[list[Candidate]]:
+    """The candidates of each module, of its submodules included."""
+    found: dict[str, list[Candidate]] = {}
+    for member in members:
+        for module in itertools.accumulate(member.module.split("."), "{}.{}".format):
+            found.setdefault(module, []).append(member)
+    return list(found.values())
 
 
 def _changed(before: Wide, after: Wide, groups: Iterable[Group]) -> str:

@@ -37,12 +37,14 @@ class Candidate:
         op: Its operator.
         kind: `norm`, `softmax`, `attention`, `product`, `reduction` or `elementwise`.
         module: Path of its `nn.Module`.
+        position: Its position in graph order.
     """
 
     node: str
     op: str
     kind: str
     module: str
+    position: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,10 +67,12 @@ class Space:
     default: frozenset[str] = frozenset()
     kept: tuple[Kept, ...] = ()
     _nodes: dict[str, ir.Node] = field(default_factory=dict)
+    _positions: dict[str, int] = field(default_factory=dict)
     _must: tuple[tuple[str, Claim], ...] = ()
 
     def __post_init__(self) -> None:
         self._nodes = {str(node.name): node for node in self.evidence.rows}
+        self._positions = {name: position for position, name in enumerate(self._nodes)}
         claims = tuple(policies.asked(self.evidence, self.settings))
         self._must = tuple((rule, claim) for rule, claim in claims if rule not in SEARCHED)
         searched = {str(claim.node.name): rule for rule, claim in reversed(claims) if rule in SEARCHED}
@@ -117,7 +121,13 @@ class Space:
             if row.sums
             else "elementwise"
         )
-        return Candidate(node=decision.node, op=decision.op, kind=kind, module=modules.module_of(node))
+        return Candidate(
+            node=decision.node,
+            op=decision.op,
+            kind=kind,
+            module=modules.module_of(node),
+            position=self._positions[decision.node],
+        )
 
 
 def of(evidence: Evidence, settings: Settings, given: Mapping[str, Format]) -> Space:

@@ -20,7 +20,13 @@ FLOOR = 1e-2
 def candidates(count, kinds=("norm", "product", "elementwise")):
     """In a chain: layer 0 holds the first of each kind, layer 1 the second, and so on."""
     return [
-        Candidate(node=f"n{index}", op="Op", kind=kinds[index % len(kinds)], module=f"layer.{index // len(kinds)}")
+        Candidate(
+            node=f"n{index}",
+            op="Op",
+            kind=kinds[index % len(kinds)],
+            module=f"layer.{index // len(kinds)}",
+            position=index,
+        )
         for index in range(count)
     ]
 
