@@ -117,7 +117,8 @@ def close_up(
         reference: An fp32 model.
         candidate: A model with the same inputs, in fp32 (an emulated graph).
         fates: What became of the reference's tensors in the candidate.
-        wanted: Names of tensors of the reference, or of nodes, which stand for their float results.
+        wanted: Names of tensors of the reference, of nodes, which stand for their float results, or of modules, which
+            stand for the last of theirs.
         files: Batches.
         inputs: Graph inputs, with the axes that they mask.
         tolerances: Those of outputs are used.
@@ -149,15 +150,16 @@ def close_up(
 def _resolve(wanted: Sequence[str], graph: ir.Graph, pairs: Mapping[str, Pair], merged: Merged) -> list[str]:
     """The tensors that names stand for, each once."""
     of_nodes = {str(node.name): [str(v.name) for v in node.outputs if v.name in pairs] for node in graph}
+    ends = {modules.module_of(node): of_nodes[str(node.name)] for node in graph if of_nodes[str(node.name)]}
     found: dict[str, None] = {}
     for name in wanted:
-        tensors = [name] if name in pairs else of_nodes.get(name)
+        tensors = [name] if name in pairs else of_nodes.get(name) or ends.get(name)
         if name in merged.gaps:
             raise ValidationError(f"it has nothing to be compared with: {merged.gaps[name]}", where=f"layer {name}")
         if not tensors:
-            near = difflib.get_close_matches(name, [*pairs, *of_nodes], n=NEAREST, cutoff=0.3)
+            near = difflib.get_close_matches(name, [*pairs, *of_nodes, *ends], n=NEAREST, cutoff=0.3)
             hint = f"nearest: {', '.join(dict.fromkeys(near))}" if near else "report.html lists all of them"
-            raise ValidationError("no float tensor and no node has this name", where=f"layer {name}", hint=hint)
+            raise ValidationError("no float tensor, node or module has this name", where=f"layer {name}", hint=hint)
         found |= dict.fromkeys(tensors)
     return list(found)
 

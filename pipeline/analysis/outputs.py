@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from pipeline.analysis import batches
-from pipeline.analysis.masks import Mask, mask_of
+from pipeline.analysis.masks import kept, mask_of
 from pipeline.backends.comparator import agrees
 from pipeline.core.artifacts import ErrorStats, OnnxModel, Origin, OutputVerdict, TaskVerdict
 from pipeline.core.errors import ValidationError
@@ -68,7 +67,7 @@ def judge(
             found = run(feeds)
             _require_outputs(name, expected, found)
             for output, array in expected.items():
-                one, other = _kept(masks[output], feeds, array), _kept(masks[output], feeds, found[output])
+                one, other = kept(masks[output], feeds, array), kept(masks[output], feeds, found[output])
                 item = judged[name][output]
                 item.difference = item.difference.merge(between(one, other, batch=index))
                 item.agrees &= agrees(one, other, atol=tolerances.output_atol, rtol=tolerances.output_rtol)
@@ -146,9 +145,3 @@ def _require_outputs(name: str, expected: Mapping[str, Array], found: Mapping[st
                 f"it has shape {list(found[output].shape)} in {name}, {list(array.shape)} in the exported model",
                 where=f"output {output}",
             )
-
-
-def _kept(mask: Mask | None, feeds: Mapping[str, Array], array: Array) -> Array:
-    if mask is None:
-        return array.reshape(-1)
-    return array[np.broadcast_to(mask.array(feeds), array.shape)]

@@ -67,6 +67,7 @@ def _print(context: Context, found: tuple[CloseUp, ...], folder: Path) -> None:
     from rich.text import Text
 
     from pipeline.cli import screen
+    from pipeline.report import figures
 
     output = screen.console()
     for item in found:
@@ -79,8 +80,11 @@ def _print(context: Context, found: tuple[CloseUp, ...], folder: Path) -> None:
             [
                 ("made by", place),
                 ("judged by", item.criterion),
-                ("error", f"SQNR {stats.sqnr_db:.1f} dB, largest {stats.max_abs:.3g} of {stats.elements:,} elements"),
-                ("of its node", f"SQNR {item.injected.sqnr_db:.1f} dB alone, on the reference's operands"),
+                (
+                    "error",
+                    f"SQNR {figures.db(stats.sqnr_db)}, largest {stats.max_abs:.3g} of {stats.elements:,} elements",
+                ),
+                ("of its node", f"SQNR {figures.db(item.injected.sqnr_db)} alone, on the reference's operands"),
                 ("reference", _values(item.reference)),
                 ("candidate", _values(item.candidate)),
                 ("|error|", _magnitudes(item.error)),
@@ -116,7 +120,11 @@ def _shapes(item: CloseUp) -> str:
 
 
 def _values(histogram: Histogram) -> str:
-    return f"{_bars(histogram.counts)}\n{histogram.edges[0]:.3g} to {histogram.edges[-1]:.3g}{_others(histogram)}"
+    """The bins between the outermost that hold something."""
+    seen = [at for at, count in enumerate(histogram.counts) if count] or [0]
+    first, last = seen[0], seen[-1] + 1
+    edges = f"{histogram.edges[first]:.3g} to {histogram.edges[last]:.3g}"
+    return f"{_bars(histogram.counts[first:last])}\n{edges}{_others(histogram)}"
 
 
 def _magnitudes(histogram: Histogram) -> str:

@@ -47,9 +47,9 @@ def validate(
     Runs every stage before it whose inputs changed. --samples, --batch, --seed and --shape draw other validation
     samples than the spec's, from the calibration data: their report stands in a folder of its own, and nothing ships.
 
-    --layer looks at single tensors instead, given by their name or their node's: histograms of reference, candidate and
-    error, the worst elements with their indexes, and the arrays as .npz. Polygraphy's comparator judges them at the
-    spec's output tolerances.
+    --layer looks at single tensors instead, given by their name, their node's, or a module that ends in them:
+    histograms of reference, candidate and error, the worst elements with their indexes, and the arrays as .npz.
+    Polygraphy's comparator judges them at the spec's output tolerances.
     """
     from pipeline.cli import close_up, engine
 
