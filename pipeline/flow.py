@@ -361,6 +361,9 @@ class _Line:
             baseline=self.done["probe"],
             precision=self.spec.precision,
             engine=self.engine,
+            inputs=self.spec.inputs,
+            axes=self.spec.axes,
+            targets=self.spec.build.targets,
         )
 
     def _build(self) -> Handle[Any]:

@@ -42,8 +42,9 @@ def emulate(mixed: ir.Model, accumulate: Format = Format.FP32) -> ir.Model:
     Args:
         mixed: A strongly typed model. Its weights stay where they are and as they are stored.
         accumulate: Format in which a product with weights, fp16 operands and an fp16 result is summed: fp32, or fp16
-            block by block (bf16 operands are always summed in fp32: tensor cores know nothing else). Products of two activations (attention) are summed in fp32 by the fused kernel;
-            so are convolutions here, whatever TensorRT takes for them, which validation tells.
+            block by block (bf16 operands are always summed in fp32: tensor cores know nothing else). Products of two
+            activations (attention) are summed in fp32 by the fused kernel; so are convolutions here, whatever TensorRT
+            takes for them, which validation tells.
 
     Raises:
         GraphError: A recurrence or a subgraph computes in a low format, or an operator has no semantics.

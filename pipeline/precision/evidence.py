@@ -14,8 +14,9 @@ from pipeline.core.formats import Format
 from pipeline.core.spec import PrecisionSpec
 from pipeline.graph import io
 from pipeline.graph.typed import require_typed
-from pipeline.precision import attention, extents, reach, semantics
+from pipeline.precision import attention, bounds, extents, reach, semantics
 from pipeline.precision.admitted import admits
+from pipeline.precision.bounds import Bound, Given
 from pipeline.precision.extents import Extent
 from pipeline.precision.reach import Reach
 from pipeline.precision.semantics import Movement, OpSemantics
@@ -32,6 +33,7 @@ class Evidence:
         extents: What each fp32 tensor holds, where that is known.
         unobserved: Why a tensor has no extent, by tensor name.
         reaches: Tensors that a constant may push beyond what calibration saw.
+        bounds: What each tensor holds for any input that the spec admits.
         cores: Attention cores.
     """
 
@@ -41,6 +43,7 @@ class Evidence:
     extents: dict[ir.Value, Extent]
     unobserved: dict[str, str]
     reaches: dict[ir.Value, Reach]
+    bounds: dict[ir.Value, Bound]
     cores: tuple[attention.Core, ...]
 
     @property
@@ -68,13 +71,22 @@ class Evidence:
         return wide if fits and wide is not self.low and self.admits(node, wide) else Format.FP32
 
 
-def gather(model: ir.Model, ranges: ActivationRanges, spec: PrecisionSpec) -> Evidence:
+def gather(model: ir.Model, ranges: ActivationRanges, spec: PrecisionSpec, given: Given | None = None) -> Evidence:
     """Collect the evidence for one model.
+
+    Args:
+        model: The fp32 graph.
+        ranges: What its tensors held in calibration.
+        spec: How precision is decided.
+        given: What the spec says of inputs; without it, less can be proven.
 
     Raises:
         GraphError: An operator has no semantics, or a tensor no type.
-        CalibrationError: A float tensor was neither observed nor explained.
+        CalibrationError: A float tensor was neither observed nor explained, or an input left the range that the spec
+            says it has.
     """
+    given = given or Given()
+    _require_in_range(ranges, given)
     rows = {node: semantics.of(node, model.functions.keys()) for node in model.graph}
     require_typed(model)
     known = extents.of_graph(model.graph, ranges)
@@ -85,6 +97,7 @@ def gather(model: ir.Model, ranges: ActivationRanges, spec: PrecisionSpec) -> Ev
         extents=known,
         unobserved=ranges.unobserved,
         reaches=reach.of_graph(model.graph, known, largest=spec.low.limits.largest, margin=spec.overflow_margin),
+        bounds=bounds.of_graph(model, known, given, spec.low),
         cores=attention.cores(model.graph),
     )
     _require_observed(evidence)
@@ -116,6 +129,17 @@ def float_results(node: ir.Node, row: OpSemantics) -> Iterator[ir.Value]:
 def touches_float(node: ir.Node, row: OpSemantics) -> bool:
     """Whether there is anything to decide for a node."""
     return next(chain(float_operands(node, row), float_results(node, row)), None) is not None
+
+
+def _require_in_range(ranges: ActivationRanges, given: Given) -> None:
+    for name, (low, high) in given.inputs.items():
+        seen = ranges.tensors.get(name)
+        if seen is not None and not (low <= seen.low and seen.high <= high and seen.nonfinite == 0):
+            raise CalibrationError(
+                f"held {seen.low:.6g} to {seen.high:.6g} in calibration, and the spec says {low:g} to {high:g}",
+                where=f"input {name}",
+                hint="bounds that rest on inputs.*.range would not hold: correct the range, or the data",
+            )
 
 
 def _require_observed(evidence: Evidence) -> None:

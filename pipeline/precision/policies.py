@@ -10,7 +10,7 @@ from pipeline.core.artifacts import Decision
 from pipeline.core.formats import Format
 from pipeline.core.spec import Policy
 from pipeline.graph import io, modules
-from pipeline.precision import neighbours, patterns, semantics
+from pipeline.precision import basis, neighbours, patterns, semantics
 from pipeline.precision.admitted import admits
 from pipeline.precision.draft import Draft
 from pipeline.precision.evidence import Evidence, float_operands, float_results
@@ -54,7 +54,7 @@ def decide(
         _fix_accumulators(evidence, drafts)
         neighbours.settle(evidence, drafts)
     _tell_of_rescaling(drafts)
-    return tuple(draft.decision(node) for node, draft in drafts.items())
+    return tuple(basis.decided(evidence, node, draft) for node, draft in drafts.items())
 
 
 def _tell_of_rescaling(drafts: Drafts) -> None:

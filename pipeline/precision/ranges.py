@@ -163,10 +163,17 @@ class Seen:
     overflow: int = 0
     subnormal: int = 0
     lost: int = 0
+    history: tuple[float, ...] = ()
+
+    @property
+    def magnitude(self) -> float:
+        """Largest finite magnitude; 0 where nothing was seen."""
+        return max(self.high, -self.low, 0.0)
 
     def merge(self, other: Seen) -> Seen:
-        """Both together."""
+        """Both together: `other` comes after."""
         return Seen(
+            history=(*self.history, max(self.magnitude, other.magnitude)),
             low=min(self.low, other.low),
             high=max(self.high, other.high),
             smallest=min(self.smallest, other.smallest),
@@ -196,6 +203,7 @@ class Seen:
             overflow=self.overflow,
             subnormal=self.subnormal,
             lost=self.lost,
+            history=self.history,
         )
 
 

@@ -5,14 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.core.artifacts import ActivationRanges, Decision, FusionBaseline, OnnxModel, PrecisionPlan, SourceTree
+from pipeline.core.artifacts import (
+    ActivationRanges,
+    Decision,
+    FusionBaseline,
+    Growing,
+    OnnxModel,
+    PrecisionPlan,
+    SourceTree,
+)
 from pipeline.core.errors import CalibrationError
 from pipeline.core.progress import Progress
-from pipeline.core.spec import PrecisionSpec
+from pipeline.core.spec import AxisRange, InputSpec, PrecisionSpec
 from pipeline.core.stage import stage
 
 if TYPE_CHECKING:
     from pipeline.precision.evidence import Evidence
+
+SHOWN = 3
+"""Tensors that a warning names."""
 
 
 @stage(version=1, rooms=("precision", "graph"), tools=("onnx", "onnx-ir", "numpy"))
@@ -22,6 +33,9 @@ def mark(
     baseline: FusionBaseline,
     precision: PrecisionSpec,
     engine: SourceTree,
+    inputs: dict[str, InputSpec] | None = None,
+    axes: dict[str, AxisRange] | None = None,
+    targets: tuple[str, ...] = (),
     *,
     out: Path,
     progress: Progress,
@@ -34,28 +48,40 @@ def mark(
         baseline: Fused attentions of the all-low plan, which the decisions must not break.
         precision: How precision is decided.
         engine: Folder of `engine.toml`, in which a policy file lies.
+        inputs: Graph inputs, with their masks and ranges: what bounds of tensors start from.
+        axes: Sizes of every dynamic axis.
+        targets: Compute capabilities that the plan is for.
         out: Unused: a plan is a record without files.
-        progress: Told of attentions that the decisions break up.
+        progress: Told of attentions that the decisions break up, of tensors that calibration saw too little of, and
+            of formats that a target lacks.
 
     Returns:
         One decision a node, in graph order.
 
     Raises:
-        CalibrationError: `ranges` were observed on another model, or for another low format.
+        CalibrationError: `ranges` were observed on another model, or for another low format, or left the range of an
+            input.
         SpecError: The policy file is wrong.
         PrecisionError: A pattern matches nothing.
     """
     from pipeline.graph import io
-    from pipeline.precision import evidence, policies, policy_file
+    from pipeline.precision import evidence, growth, policies, policy_file
+    from pipeline.precision.bounds import Given
+    from pipeline.precision.targets import possible
 
     model = io.load(reference.path)
     digest = io.model_digest(reference)
     _require_same_model(ranges, digest, precision)
-    seen = evidence.gather(model, ranges, precision)
+    precision, lacking = possible(precision, targets)
+    if lacking is not None:
+        progress.warn(lacking)
+    seen = evidence.gather(model, ranges, precision, Given.of(inputs or {}, axes or {}))
     settings = policy_file.settings(precision, engine.folder)
     decisions = policies.decide(seen, settings, reference.given)
     _warn_of_broken_attention(seen, decisions, baseline, progress)
-    return PrecisionPlan(model=digest, policy=settings.name, low=precision.low, decisions=decisions)
+    growing = growth.growing(seen, decisions, ranges)
+    _warn_of_growth(growing, ranges, progress)
+    return PrecisionPlan(model=digest, policy=settings.name, low=precision.low, decisions=decisions, growing=growing)
 
 
 def _require_same_model(ranges: ActivationRanges, digest: str, precision: PrecisionSpec) -> None:
@@ -68,6 +94,19 @@ def _require_same_model(ranges: ActivationRanges, digest: str, precision: Precis
         raise CalibrationError(
             f"ranges count what overflows in {ranges.low}, and the low format is {precision.low}",
             hint=f"run calibrate for {precision.low}",
+        )
+
+
+def _warn_of_growth(growing: tuple[Growing, ...], ranges: ActivationRanges, progress: Progress) -> None:
+    """Name the tensors that calibration may not have seen at their largest."""
+    if growing:
+        first = growing[0]
+        names = ", ".join(item.tensor for item in growing[:SHOWN])
+        more = f" and {len(growing) - SHOWN} more" if len(growing) > SHOWN else ""
+        progress.warn(
+            f"{ranges.samples} calibration samples may be too few: the ranges of {names}{more} still grew in the last "
+            f"half ({first.tensor} to {first.magnitudes[-1]:.3g}, the limit is {first.limit:g}); "
+            "raise calibration.samples"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -60,6 +61,16 @@ class Decision:
     def at_risk(self) -> bool:
         """Whether its values fit only as far as the samples tell: no bound shows that they always do."""
         return self.basis is Basis.SAMPLES and self.bound is not None
+
+    @property
+    def grounds(self) -> str:
+        """What it rests on, in words, with the figures."""
+        if self.basis is Basis.PROOF and self.bound is not None:
+            return f"proof: at most {self.bound:.3g} for any input"
+        if self.margin is None:
+            return str(self.basis)
+        known = "no bound is known" if self.bound in (None, math.inf) else f"bounds allow {self.bound:.3g}"
+        return f"{self.basis}: {self.margin:.3g} times under the limit, {known}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

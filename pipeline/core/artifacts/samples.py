@@ -62,6 +62,7 @@ class TensorRange:
         overflow: Finite elements that would round to infinity in the low format.
         subnormal: Nonzero elements that would be subnormal in the low format, the lost ones included.
         lost: Nonzero elements that would round to zero in the low format.
+        history: Largest finite magnitude that had been seen after each batch.
     """
 
     low: float
@@ -74,6 +75,7 @@ class TensorRange:
     overflow: int = 0
     subnormal: int = 0
     lost: int = 0
+    history: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low <= self.high):

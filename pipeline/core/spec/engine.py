@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,11 +19,14 @@ class InputSpec:
         dtype: NumPy name of its element type: `int64`, `int32`, `float32` or `bool`.
         axes: One entry a dimension: the name of an axis (dynamic) or a size (fixed).
         masks: Axes that this input masks: 1 where an element counts, 0 where it is padding.
+        range: Smallest and largest value that it can hold, where whoever feeds it keeps to that: what bounds of tensors
+            start from, and what is tried as an extreme.
     """
 
     dtype: str
     axes: tuple[str | int, ...]
     masks: tuple[str, ...] = ()
+    range: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if self.dtype not in {"int64", "int32", "float32", "bool"}:
@@ -30,6 +34,8 @@ class InputSpec:
         strangers = [axis for axis in self.masks if axis not in self.axes]
         if strangers:
             raise ValueError(f"masks names {strangers}, which are not among its axes {list(self.axes)}")
+        if self.range is not None and not -math.inf < self.range[0] <= self.range[1] < math.inf:
+            raise ValueError(f"range must be finite, the smallest value first, got {list(self.range)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
