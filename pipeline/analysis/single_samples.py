@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from pipeline.analysis import batches
 from pipeline.core.spec import InputSpec
+from pipeline.data.samples import BATCH
 
 Arrays = dict[str, Any]
 """Arrays by input."""
@@ -20,21 +21,31 @@ def write(files: Sequence[Path], inputs: Mapping[str, InputSpec], folder: Path) 
     """Write each sample of `files` as a batch of one into `folder`.
 
     Returns:
-        The new files, the smallest sample first; none where the inputs share no first axis to take apart.
+        The new files, the smallest sample first.
     """
-    first = {spec.axes[0] for spec in inputs.values() if spec.axes}
-    axis = next(iter(first)) if len(first) == 1 else None
-    if not isinstance(axis, str) or not all(spec.axes for spec in inputs.values()):
-        return ()
     found: list[tuple[int, Path]] = []
     for file in files:
         arrays = batches.read(file, list(inputs))
-        for row in range(len(next(iter(arrays.values())))):
-            sample = _trimmed({name: array[row : row + 1] for name, array in arrays.items()}, inputs)
+        for row in range(count(arrays, inputs)):
+            sample = taken(arrays, inputs, [row])
             path = folder / f"sample_{len(found):04d}.npz"
             np.savez(path, **sample)
             found.append((sum(array.size for array in sample.values()), path))
     return tuple(path for _, path in sorted(found))
+
+
+def count(arrays: Arrays, inputs: Mapping[str, InputSpec]) -> int:
+    """Samples in a batch; 1 where no input has an axis of samples."""
+    return next((arrays[name].shape[spec.axes.index(BATCH)] for name, spec in inputs.items() if BATCH in spec.axes), 1)
+
+
+def taken(arrays: Arrays, inputs: Mapping[str, InputSpec], rows: Sequence[int]) -> Arrays:
+    """Some samples of a batch, without padding that all of them share."""
+    part = {
+        name: arrays[name].take(list(rows), axis=spec.axes.index(BATCH)) if BATCH in spec.axes else arrays[name]
+        for name, spec in inputs.items()
+    }
+    return _trimmed(part, inputs)
 
 
 def _trimmed(sample: Arrays, inputs: Mapping[str, InputSpec]) -> Arrays:
