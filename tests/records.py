@@ -11,19 +11,29 @@ import numpy as np
 
 from pipeline.core import digest
 from pipeline.core.artifacts import (
+    Budget,
+    Change,
     Check,
+    Confirmation,
     Decision,
+    Direction,
     EnginePlan,
     EnginePlans,
     ErrorStats,
+    Kept,
     Kernel,
     Layer,
+    LostFusion,
     OnnxModel,
     Origin,
+    Outcome,
     OutputVerdict,
     PlanText,
     PrecisionPlan,
     Provenance,
+    Purchase,
+    SearchPoint,
+    SearchResult,
     TaskVerdict,
     ValidationReport,
     Weights,
@@ -124,6 +134,82 @@ def precision() -> PrecisionPlan:
     return PrecisionPlan(model="c" * 64, policy="sensitive", low=Format.FP16, decisions=decisions)
 
 
+def search() -> SearchResult:
+    """A search over a few plans: a frontier with a knee, a broken plan, one that is overfitted, and the chosen one."""
+    rows = (
+        ("least fp32", 0.90, 0, math.inf, -math.inf, False),
+        ("without norms", 0.92, 2, 0.02, 34.0, True),
+        ("norms of encoder.layer.0 in fp32", 0.93, 4, 0.004, 48.0, True),
+        ("default policy", 1.0, 20, 0.003, 50.5, True),
+        ("everything in fp32", 2.6, 40, 1e-6, 120.0, True),
+    )
+    points = tuple(
+        SearchPoint(
+            label=label,
+            cost=cost * 1e8,
+            casts=2 * wide,
+            fp32_nodes=wide,
+            noise=noise,
+            sqnr_db=sqnr,
+            meets=meets,
+            reason="" if meets else "y is not finite",
+            frontier=meets,
+            changes=(Change(group="norms of encoder.layer.0", direction=Direction.ADDED, nodes=("norm",)),) * (at > 0),
+            since=at - 1 if at else None,
+        )
+        for at, (label, cost, wide, noise, sqnr, meets) in enumerate(rows)
+    )
+    return SearchResult(
+        plan=precision(),
+        outcome=Outcome.FOUND,
+        budget=Budget(sqnr_db=30.0, atol=0.05, rtol=0.05, metric="similarity", worsening=0.01),
+        cost_unit="byte equivalents",
+        points=points,
+        chosen=2,
+        default=3,
+        knee=2,
+        purchases=(
+            Purchase(
+                group="norms of encoder.layer.0",
+                op_kind="norm",
+                module="encoder.layer.0",
+                nodes=2,
+                in_plan=True,
+                cost=1e6,
+                sqnr_db=14.0,
+                reason="without it y errs by 34.0 dB",
+            ),
+            Purchase(
+                group="mask",
+                op_kind="elementwise",
+                module="",
+                nodes=1,
+                in_plan=True,
+                cost=-2e5,
+                sqnr_db=math.inf,
+                reason="without it y is not finite",
+            ),
+        ),
+        kept=(Kept(node="mask", rule="overflow", reason="-3.4e38 is beyond fp16"),),
+        confirmations=(
+            Confirmation(point=1, passed=False, reason="y: 28.0 dB, floor 30 dB", sqnr_db=28.0, samples=16),
+            Confirmation(
+                point=2,
+                passed=True,
+                reason="47.0 dB, floor 30 dB",
+                sqnr_db=47.0,
+                task_reference=0.656,
+                task_candidate=0.6559,
+                samples=16,
+                task_samples=1225,
+            ),
+        ),
+        trials=42,
+        remembered=3,
+        samples=32,
+    )
+
+
 def plan_bytes(version: tuple[int, int, int, int] = (1, 7, 1, 116), mask: int = 4 | 8, body: bytes = b"code") -> bytes:
     """What begins like a TensorRT-RTX plan (for 8.6 and 8.9), and holds nothing."""
     head = struct.pack("<4s12xQ4B4xI", b"vtrt", 64 + len(body), *version, mask)
@@ -158,6 +244,18 @@ def plans(path: Path, **more: object) -> EnginePlans:
         ),
         "warnings": (),
         "seconds": 2.5,
+        "lost": (
+            LostFusion(
+                kernels=("norm_fusion",),
+                nodes=("norm",),
+                now=("a", "b"),
+                more_kernels=1,
+                more_bytes=2_000_000,
+                decision="norm",
+                rule="norm",
+                reason="a normalisation sums squares",
+            ),
+        ),
     }
     return EnginePlans(plans=(EnginePlan(**{**given, **more}),))  # type: ignore[arg-type]
 

@@ -11,8 +11,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipeline.core.artifacts import EnginePlan, EnginePlans, Kernel, PrecisionPlan, ValidationReport
-from pipeline.report import figures, page_data
+from pipeline.core.artifacts import EnginePlan, EnginePlans, Kernel, PrecisionPlan, SearchResult, ValidationReport
+from pipeline.report import figures, frontier, page_data
 
 if TYPE_CHECKING:
     import jinja2
@@ -63,7 +63,9 @@ class KernelGroup:
     nodes: int
 
 
-def render(report: ValidationReport, plan: PrecisionPlan, plans: EnginePlans) -> str:
+def render(
+    report: ValidationReport, plan: PrecisionPlan, plans: EnginePlans, search: SearchResult | None = None
+) -> str:
     """The page. Everything that comes from a model (names, reasons) is escaped."""
     return (
         environment()
@@ -83,7 +85,9 @@ def render(report: ValidationReport, plan: PrecisionPlan, plans: EnginePlans) ->
             fused=_fused,
             most_kernels=KERNELS,
             most_causes=CAUSES,
-            data=embed(page_data.build(report, plan, plans)),
+            search=search,
+            frontier=frontier,
+            data=embed(page_data.build(report, plan, plans, search)),
             library=library(),
         )
     )

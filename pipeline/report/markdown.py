@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from pipeline.core.artifacts import EnginePlans, PrecisionPlan, ValidationReport
-from pipeline.report import figures
+from pipeline.core.artifacts import EnginePlan, EnginePlans, PrecisionPlan, SearchResult, ValidationReport
+from pipeline.report import figures, frontier
 
 WORST = 10
 FAILURES = 10
 
 
-def render(report: ValidationReport, plan: PrecisionPlan, plans: EnginePlans) -> str:
-    """A summary: verdict, outputs, worst layers, plans."""
+def render(
+    report: ValidationReport, plan: PrecisionPlan, plans: EnginePlans, search: SearchResult | None = None
+) -> str:
+    """A summary: verdict, outputs, worst layers, plans, and what a search found."""
     parts = [
         _head(report),
         bullets(report.failures[:FAILURES], "…" if len(report.failures) > FAILURES else None),
@@ -24,6 +26,8 @@ def render(report: ValidationReport, plan: PrecisionPlan, plans: EnginePlans) ->
         table(("layer", "op", "in", "SQNR", "floor", "why"), _layer_rows(report)),
         table(("plan", "targets", "MB", "kernels", "fused attentions"), _plan_rows(plans)),
         f"Nodes: {', '.join(f'{count} {kind}' for kind, count in figures.formats(plan).items())}.",
+        bullets([line for item in plans.plans for line in _lost(item)]),
+        *(() if search is None else _search(search)),
         bullets([f"not run: {line}" for line in report.not_run]),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -66,6 +70,30 @@ def _plan_rows(plans: EnginePlans) -> Iterable[Sequence[str]]:
     for item in plans.plans:
         kernels = ("", "") if item.text is None else (str(len(item.text.kernels)), str(item.text.fused_attentions))
         yield f"{item.flavour} {item.version}", ", ".join(item.targets), f"{item.size / 1e6:.1f}", *kernels
+
+
+def _lost(plan: EnginePlan) -> list[str]:
+    """Fused kernels of the all-low plan that cost kernels to lose, and how many only hold other nodes."""
+    split = [item for item in plan.lost if item.more_kernels > 0]
+    lines = [
+        f"lost fusion: {', '.join(item.kernels)}: {item.more_kernels} kernels and {item.more_bytes / 1e6:.2f} MB more, "
+        f"because of {item.decision or 'TensorRT'}: {item.reason}"
+        for item in split
+    ]
+    regrouped = len(plan.lost) - len(split)
+    return lines + ([f"{regrouped} groups of fused kernels hold other nodes, in no more kernels"] if regrouped else [])
+
+
+def _search(found: SearchResult) -> tuple[str, ...]:
+    return (
+        f"### Search\n\n{escaped(frontier.sentence(found))} Budget: {escaped(frontier.budget(found))}.",
+        table(frontier.POINT_HEADERS, frontier.point_rows(found)),
+        table(frontier.PURCHASE_HEADERS, frontier.purchase_rows(found)),
+        table(
+            tuple(f"held out: {name}" if name == "plan" else name for name in frontier.HELD_OUT_HEADERS),
+            frontier.held_out_rows(found),
+        ),
+    )
 
 
 def _verdict(passed: bool, reason: str) -> str:

@@ -8,8 +8,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from pipeline.core import serde
-from pipeline.core.artifacts import Decision, EnginePlans, ErrorStats, Layer, PrecisionPlan, ValidationReport
-from pipeline.report import figures, module_tree
+from pipeline.core.artifacts import (
+    Decision,
+    EnginePlans,
+    ErrorStats,
+    Layer,
+    PrecisionPlan,
+    SearchResult,
+    ValidationReport,
+)
+from pipeline.report import figures, frontier, module_tree
 
 REASONS = 3
 """Rules that a module's hover text names."""
@@ -29,7 +37,7 @@ STATS: dict[str, Callable[[ErrorStats], float]] = {
 }
 
 
-def build(report: ValidationReport, plan: PrecisionPlan, plans: EnginePlans) -> Any:
+def build(report: ValidationReport, plan: PrecisionPlan, plans: EnginePlans, search: SearchResult | None = None) -> Any:
     """The page's data as JSON-compatible values."""
     return serde.to_value(
         {
@@ -37,6 +45,7 @@ def build(report: ValidationReport, plan: PrecisionPlan, plans: EnginePlans) -> 
             "modules": _tree(plan),
             "made": _made(report),
             "low": plan.low,
+            "search": frontier.columns(search),
             "worst": [layer.tensor for layer in figures.worst(report, 1)],
         }
     )

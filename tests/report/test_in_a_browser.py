@@ -20,7 +20,9 @@ def opened(tmp_path_factory):
     """The page after its script ran, and what the browser's console said."""
     folder = tmp_path_factory.mktemp("page")
     page = folder / "report.html"
-    page.write_text(html.render(*records.large(5000), records.plans(folder / "x.plan")), encoding="utf-8")
+    page.write_text(
+        html.render(*records.large(5000), records.plans(folder / "x.plan"), records.search()), encoding="utf-8"
+    )
     command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"]
     command += [f"--user-data-dir={folder}/profile", "--virtual-time-budget=20000", "--dump-dom", page.as_uri()]
     result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
@@ -35,7 +37,9 @@ def test_the_script_runs_to_its_end_without_a_word_in_the_console(opened):
 
 def test_charts_are_drawn(opened):
     page, _ = opened
-    assert page.count('class="main-svg"') >= 2
+    assert page.count('class="main-svg"') >= 3
+    assert "over budget (1)" in page
+    assert "default policy" in page
     assert len(re.findall(r'<path class="point[ "]', page)) > 4000
     assert "treemaplayer" in page
 

@@ -305,6 +305,47 @@ function drawPrecision() {
   }], layout({ uniformtext: { minsize: 10, mode: "hide" }, margin: { l: 0, r: 0, t: 6, b: 0 } }), { ...CONFIG, displayModeBar: false });
 }
 
+// Plans of a search. What breaks the outputs stands at the top; points that have a name are drawn over the rest.
+const MARKS = [
+  ["chosen", "star", "--good", 15], ["default policy", "diamond", "--wide", 11], ["knee", "square-open", "--ink", 13], ["overfitted", "x", "--bad", 10],
+];
+function searchPoints(found, top, pick, more) {
+  const rows = found.cost.map((_, at) => at).filter(pick);
+  const broken = (at) => !(number(found.noise[at]) < top);
+  return {
+    type: "scatter", x: rows.map((at) => found.cost[at]), y: rows.map((at) => (broken(at) ? top : Math.max(number(found.noise[at]), 1e-12))),
+    text: rows.map((at) => `<b>${escapeText(found.label[at])}</b>${found.names[at] ? ` (${found.names[at]})` : ""}<br>` +
+      `cost ${found.cost[at].toFixed(1)}% of the default plan's<br>${found.wide[at]} fp32 nodes, ${found.casts[at]} casts, ${show.db(number(found.sqnr[at]))}<br>` +
+      `${found.meets[at] ? "meets the budget" : escapeText(found.reason[at].slice(0, 90))}` +
+      found.changes[at].map((change) => `<br>${escapeText(change.slice(0, 80))}`).join("") +
+      (found.heldOut[at] ? `<br>held out: ${escapeText(found.heldOut[at].slice(0, 90))}` : "")),
+    hovertemplate: "%{text}<extra></extra>", ...more(rows),
+  };
+}
+
+function drawSearch() {
+  const found = data.search;
+  if (!found) return null;
+  const place = document.getElementById("search-chart");
+  const narrow = place.clientWidth < 500;
+  const finite = found.noise.map(number).filter((value) => value > 0 && Number.isFinite(value)).concat(found.floor);
+  const top = finite.reduce((a, b) => Math.max(a, b)) * 3, low = finite.reduce((a, b) => Math.min(a, b)) / 2;
+  const name = (text, rows) => `${text} (${rows.length})`;
+  const traces = [
+    searchPoints(found, top, (at) => !found.meets[at], (rows) => ({ mode: "markers", name: name("over budget", rows), marker: { color: css("--bad"), size: 6, opacity: 0.6 } })),
+    searchPoints(found, top, (at) => found.meets[at], (rows) => ({ mode: "markers", name: name("in budget", rows), marker: { color: css("--low"), size: 6, opacity: 0.7 } })),
+    searchPoints(found, top, (at) => found.frontier[at], () => ({ mode: "lines+markers", name: "frontier", line: { color: css("--ink"), width: 1.5, shape: "hv" }, marker: { color: css("--ink"), size: 5 } })),
+    ...MARKS.map(([mark, symbol, colour, size]) => searchPoints(found, top, (at) => found.names[at].split(", ").includes(mark), () => (
+      { mode: "markers", name: mark, marker: { symbol, color: css(colour), size, line: { width: 1.5, color: css(mark === "knee" ? "--ink" : "--panel") } } }))),
+  ].filter((trace) => trace.x.length);
+  return Plotly.react(place, traces, layout({
+    hovermode: "closest", showlegend: true, legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 }, margin: { l: 62, r: 14, t: narrow ? 90 : 48, b: 44 },
+    shapes: [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: found.floor, y1: found.floor, line: { color: css("--dim"), width: 1.5, dash: "dash" } }],
+    xaxis: { ...axis(), title: { text: narrow ? "cost, % of the default plan's" : `cost, % of the default policy's plan (counted in ${found.unit})` }, ticksuffix: "%" },
+    yaxis: { ...axis(), type: "log", range: [Math.log10(low), Math.log10(top) + 0.1], exponentformat: "power", title: { text: narrow ? "" : "error of the worst output (noise to signal)" } },
+  }), { ...CONFIG, displayModeBar: !narrow });
+}
+
 async function loadLibrary() {
   const packed = Uint8Array.from(atob(document.getElementById("library").textContent.trim()), (letter) => letter.charCodeAt(0));
   const text = await new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
@@ -316,14 +357,14 @@ async function loadLibrary() {
 async function charts() {
   await loadLibrary();
   for (const wait of document.querySelectorAll(".chart .wait")) wait.remove();
-  await Promise.all([drawDepth(), drawPrecision()]);
+  await Promise.all([drawDepth(), drawPrecision(), drawSearch()]);
   document.getElementById("depth-chart").on("plotly_click", (event) => {
     const i = event.points[0].customdata;
     if (i === undefined) return;
     select(i);
     document.getElementById("layers").scrollIntoView();
   });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { drawDepth(); drawPrecision(); });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { drawDepth(); drawPrecision(); drawSearch(); });
   document.documentElement.dataset.ready = "true";
 }
 charts().catch((error) => {
