@@ -94,8 +94,9 @@ class SearchPoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Purchase:
-    """What it buys to have one group in fp32 instead of the low format, everything else as in the least-fp32 plan
-    (or, where that one fails, as in the default policy's).
+    """What it buys to have one group in fp32 instead of the low format.
+
+    Everything else is as in the plan of the least fp32, or, where that one fails, as in the default policy's.
 
     Attributes:
         group: What the group is, in words.
