@@ -22,7 +22,6 @@ from pipeline.core.errors import SpecError
 from pipeline.core.spec import Policy, PrecisionSpec
 from pipeline.precision.rules import RULES
 
-
 BASES = (Policy.SENSITIVE, Policy.ALL_FP16, Policy.ALL_FP32)
 """Policies that decide by themselves, so that a file may start from them."""
 
