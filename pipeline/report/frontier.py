@@ -19,6 +19,9 @@ POINT_HEADERS = ("plan", "cost", "casts", "fp32 nodes", "SQNR", "budget", "")
 PURCHASE_HEADERS = ("group", "nodes", "in fp32", "costs", "buys", "why")
 HELD_OUT_HEADERS = ("plan", "SQNR", "task metric", "verdict")
 
+FIGURES = frozenset({"cost", "casts", "fp32 nodes", "SQNR", "nodes", "costs", "buys"})
+"""Headers of columns of figures."""
+
 
 def sentence(found: SearchResult) -> str:
     """How the search ended, in one sentence."""

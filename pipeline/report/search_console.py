@@ -12,8 +12,6 @@ from rich.text import Text
 from pipeline.core.artifacts import Outcome, SearchResult
 from pipeline.report import frontier
 
-FIGURES = frozenset({"cost", "casts", "fp32 nodes", "SQNR", "nodes", "costs", "buys"})
-
 
 def show(console: Console, found: SearchResult) -> None:
     """Print how the search ended, its frontier, what each group buys, and what held on unseen samples.
@@ -37,7 +35,7 @@ def show(console: Console, found: SearchResult) -> None:
 def _table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     for header in headers:
-        right = header in FIGURES
+        right = header in frontier.FIGURES
         table.add_column(header, justify="right" if right else "left", overflow="fold", no_wrap=right)
     for row in rows:
         table.add_row(*(Text(cell, "red" if cell.startswith("✗") else "") for cell in row))

@@ -342,7 +342,7 @@ function drawSearch() {
     hovermode: "closest", showlegend: true, legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 }, margin: { l: 62, r: 14, t: narrow ? 90 : 48, b: 44 },
     shapes: [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: found.floor, y1: found.floor, line: { color: css("--dim"), width: 1.5, dash: "dash" } }],
     xaxis: { ...axis(), title: { text: narrow ? "cost, % of the default plan's" : `cost, % of the default policy's plan (counted in ${found.unit})` }, ticksuffix: "%" },
-    yaxis: { ...axis(), type: "log", range: [Math.log10(low), Math.log10(top) + 0.1], exponentformat: "power", title: { text: narrow ? "" : "error of the worst output (noise to signal)" } },
+    yaxis: { ...axis(), type: "log", range: [Math.log10(low), Math.log10(top) + 0.1], exponentformat: "power", dtick: 1, title: { text: narrow ? "" : "error of the worst output (noise to signal)" } },
   }), { ...CONFIG, displayModeBar: !narrow });
 }
 
