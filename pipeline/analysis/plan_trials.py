@@ -7,11 +7,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import onnx_ir as ir
+
 from pipeline.analysis.judge import Answer, Judge
 from pipeline.analysis.outputs import Run
 from pipeline.backends.onnxruntime import Session
 from pipeline.core import digest, serde
 from pipeline.core.artifacts import Decision
+from pipeline.core.progress import Progress
 from pipeline.graph import io
 from pipeline.precision.switch import FLAGS, Switched, formats, is_low, switched
 
@@ -26,11 +29,15 @@ class Emulator:
     Args:
         reference: The canonical fp32 model.
         plans: Plans whose ways of rounding are known to be asked for.
+
+    Attributes:
+        digest: Of the switched graph for those plans, the contents of weights apart.
     """
 
     def __init__(self, reference: Path, plans: Iterable[Plan]) -> None:
         self._reference, self._plans = reference, list(plans)
         self._switch, self._session = self._load()
+        self.digest = digest.of_bytes(ir.to_proto(self._switch.model).SerializeToString(deterministic=True))
 
     def __call__(self, plan: Plan) -> Run:
         """What computes `plan`."""
@@ -75,14 +82,15 @@ class PlanTrials:
         emulator: Runs them.
         judge: Judges what they compute.
         memory: Of this graph, judged so.
+        progress: Told of each plan.
 
     Attributes:
         count: Plans that were run.
         remembered: Plans that were not, because an earlier run had.
     """
 
-    def __init__(self, emulator: Emulator, judge: Judge, memory: Memory) -> None:
-        self._emulator, self._judge, self._memory = emulator, judge, memory
+    def __init__(self, emulator: Emulator, judge: Judge, memory: Memory, progress: Progress) -> None:
+        self._emulator, self._judge, self._memory, self._progress = emulator, judge, memory, progress
         self._asked: set[str] = set()
         self.count = 0
         self.remembered = 0
@@ -98,6 +106,7 @@ class PlanTrials:
         elif key not in self._asked:
             self.remembered += 1
         self._asked.add(key)
+        self._progress.advance("plans tried", len(self._asked))
         return answer
 
 

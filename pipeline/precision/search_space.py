@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import onnx_ir as ir
 
-from pipeline.core.artifacts import Decision, Kept
+from pipeline.core.artifacts import ActivationRanges, Decision, Kept
 from pipeline.core.formats import Format
 from pipeline.graph import modules
 from pipeline.precision import policies
@@ -54,6 +54,7 @@ class Space:
     Attributes:
         evidence: The graph and what is known of its tensors.
         settings: The policy that it starts from.
+        ranges: What its tensors held in calibration.
         given: Formats that the model arrived with.
         candidates: Nodes that may be either, in graph order.
         default: Those that the default policy has in fp32.
@@ -62,6 +63,7 @@ class Space:
 
     evidence: Evidence
     settings: Settings
+    ranges: ActivationRanges
     given: Mapping[str, Format]
     candidates: tuple[Candidate, ...] = ()
     default: frozenset[str] = frozenset()
@@ -130,6 +132,6 @@ class Space:
         )
 
 
-def of(evidence: Evidence, settings: Settings, given: Mapping[str, Format]) -> Space:
+def of(evidence: Evidence, settings: Settings, ranges: ActivationRanges, given: Mapping[str, Format]) -> Space:
     """The space of one model under a policy that starts from `sensitive`."""
-    return Space(evidence=evidence, settings=replace(settings, name=RULE), given=given)
+    return Space(evidence=evidence, settings=replace(settings, name=RULE), ranges=ranges, given=given)

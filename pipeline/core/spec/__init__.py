@@ -14,6 +14,7 @@ from pipeline.core.spec.deployment import (
     BuildSpec,
     Policy,
     PrecisionSpec,
+    SearchSpec,
     ToleranceSpec,
 )
 from pipeline.core.spec.engine import (
@@ -44,6 +45,7 @@ __all__ = [
     "Policy",
     "PrecisionSpec",
     "Reader",
+    "SearchSpec",
     "Source",
     "TaskSpec",
     "ToleranceSpec",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from pipeline.core.formats import Format
+from pipeline.core.spec.data import TaskSpec
 
 
 class Policy(StrEnum):
@@ -15,6 +16,7 @@ class Policy(StrEnum):
     SENSITIVE = "sensitive"
     ALL_FP16 = "all-fp16"
     ALL_FP32 = "all-fp32"
+    SEARCH = "search"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +24,7 @@ class PrecisionSpec:
     """How precision is decided.
 
     Attributes:
-        policy: `sensitive`, `all-fp16`, `all-fp32`, or the path of a policy file relative to `engine.toml`.
+        policy: `sensitive`, `all-fp16`, `all-fp32`, `search`, or the path of a policy file relative to `engine.toml`.
         low: The low format.
         accumulator: Format of GEMM accumulators: `fp32` (asked for with Casts) or `fp16` (whatever TensorRT takes).
         overflow_margin: A calibrated magnitude within this factor of the format's largest number counts as an overflow.
@@ -94,6 +96,48 @@ class ToleranceSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SearchSpec:
+    """What a search for the cheapest plan is allowed (policy `search`).
+
+    Attributes:
+        sqnr_db: Floor of every output's SQNR instead of `tolerances.output_sqnr_db`, in dB.
+        atol: Absolute tolerance of outputs instead of `tolerances.output_atol`.
+        rtol: Relative tolerance of outputs instead of `tolerances.output_rtol`.
+        task: Largest worsening of the task metric instead of `task.tolerance`.
+        samples: Calibration samples that plans are tried on, the first ones.
+        trials: Plans that are tried at most.
+    """
+
+    sqnr_db: float | None = None
+    atol: float | None = None
+    rtol: float | None = None
+    task: float | None = None
+    samples: int = 8
+    trials: int = 100
+
+    def __post_init__(self) -> None:
+        for name in ("sqnr_db", "atol", "rtol", "task"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"{name} must be finite and not negative, got {value}")
+        if not (self.samples >= 1 and self.trials >= 2):
+            raise ValueError(f"samples must be at least 1 and trials at least 2, got {self.samples} and {self.trials}")
+
+    def tolerances(self, given: ToleranceSpec) -> ToleranceSpec:
+        """What outputs may differ by."""
+        return replace(
+            given,
+            output_sqnr_db=given.output_sqnr_db if self.sqnr_db is None else self.sqnr_db,
+            output_atol=given.output_atol if self.atol is None else self.atol,
+            output_rtol=given.output_rtol if self.rtol is None else self.rtol,
+        )
+
+    def worsening(self, task: TaskSpec) -> float:
+        """What the task metric may worsen by."""
+        return task.tolerance if self.task is None else self.task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BuildSpec:
     """How the plan is built.
 
@@ -102,11 +146,14 @@ class BuildSpec:
             GPU at hand.
         workspace_mib: Workspace limit in MiB; set explicitly because it changes the bytes of the plan.
         tf32: Whether fp32 matrix products may use TF32.
+        debug_tensors: Whether the plan can hand out its unfused tensors for validation on a GPU; that keeps its fusions
+            and changes its bytes.
     """
 
     targets: tuple[str, ...] = ("8.6", "8.9", "12.0")
     workspace_mib: int = 1024
     tf32: bool = False
+    debug_tensors: bool = False
 
     def __post_init__(self) -> None:
         if not self.targets:
