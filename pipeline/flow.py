@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline import publish
 from pipeline.core import clones, digest, spec_file, trees
-from pipeline.core.artifacts import Files, Invocation, Overrides, Samples, SourceTree, Weights
+from pipeline.core.artifacts import Files, Invocation, Overrides, Samples, Scratchpad, SourceTree, Weights
 from pipeline.core.errors import ShipError, SourceError, SpecError, StoreError, Unreachable
 from pipeline.core.order import ORDER
 from pipeline.core.progress import Progress
@@ -31,6 +31,7 @@ from pipeline.stages.probe import probe
 from pipeline.stages.render import render
 from pipeline.stages.rescale import rescale
 from pipeline.stages.sample import sample
+from pipeline.stages.search import search
 from pipeline.stages.seed import seed
 from pipeline.stages.ship import ship
 from pipeline.stages.validate import validate
@@ -89,6 +90,11 @@ class Results:
     def reference(self) -> Any:
         """The fp32 model that precision was decided for: the canonical one, or what rescaling made of it."""
         return reference_of(self.handles).read()
+
+    @property
+    def plan(self) -> Any:
+        """The precision plan that is converted: what the policy decided, or what a search found."""
+        return plan_of(self.handles).read()
 
     @property
     def mixed(self) -> Any:
@@ -171,6 +177,11 @@ def reference_of(handles: Mapping[str, Handle[Any]]) -> Handle[Any]:
     return handles["rescale"].part("model") if _is_rescaled(handles) else handles["canonicalise"]
 
 
+def plan_of(handles: Mapping[str, Handle[Any]]) -> Handle[Any]:
+    """See `Results.plan`."""
+    return handles["search"].part("plan") if "search" in handles else handles["mark"]
+
+
 def mixed_of(handles: Mapping[str, Handle[Any]]) -> Handle[Any]:
     """See `Results.mixed`."""
     return handles["compensate"].part("model") if "compensate" in handles else handles["convert"]
@@ -221,6 +232,7 @@ class _Line:
             "probe": self._probe,
             "rescale": self._rescale,
             "mark": self._mark,
+            "search": self._search,
             "convert": self._convert,
             "build": self._build,
             "validate": self._validate,
@@ -327,6 +339,8 @@ class _Line:
         """Stages that the spec does without."""
         precision = self.spec.precision
         off = set() if precision.compensate else {"compensate"}
+        if precision.policy != Policy.SEARCH:
+            off.add("search")
         if not precision.rescale or precision.policy in (Policy.ALL_FP16, Policy.ALL_FP32):
             off.add("rescale")
         return frozenset(off)
@@ -337,7 +351,7 @@ class _Line:
             reference=self.done["canonicalise"],
             ranges=self.done["calibrate"],
             samples=self.done["sample"],
-            precision=self.spec.precision,
+            precision=self.spec.precision.without_search(),
             engine=self.engine,
         )
 
@@ -350,7 +364,7 @@ class _Line:
             convert,
             reference=self.done["canonicalise"],
             rescaled=self.done.get("rescale"),
-            plan=self.done["mark"],
+            plan=plan_of(self.done),
         )
 
     def _mark(self) -> Handle[Any]:
@@ -359,18 +373,35 @@ class _Line:
             reference=reference_of(self.done),
             ranges=self._ranges(),
             baseline=self.done["probe"],
-            precision=self.spec.precision,
+            precision=self.spec.precision.without_search(),
             engine=self.engine,
             inputs=self.spec.inputs,
             axes=self.spec.axes,
             targets=self.spec.build.targets,
         )
 
+    def _search(self) -> Handle[Any]:
+        return self.runner.run(
+            search,
+            exported=self.done["export"],
+            reference=reference_of(self.done),
+            ranges=self._ranges(),
+            precision=self.spec.precision,
+            samples=self.done["sample"],
+            inputs=self.spec.inputs,
+            axes=self.spec.axes,
+            task=self.spec.task,
+            tolerances=self.spec.tolerances,
+            build=self.spec.build,
+            engine=self.engine,
+            scratchpad=Scratchpad(folder=self.runner.store.root / "trials"),
+        )
+
     def _build(self) -> Handle[Any]:
         return self.runner.run(
             build,
             mixed=mixed_of(self.done),
-            plan=self.done["mark"],
+            plan=plan_of(self.done),
             baseline=self.done["probe"],
             inputs=self.spec.inputs,
             axes=self.spec.axes,
@@ -384,7 +415,7 @@ class _Line:
             exported=self.done["export"],
             reference=self.done["canonicalise"],
             mixed=mixed_of(self.done),
-            plan=self.done["mark"],
+            plan=plan_of(self.done),
             plans=self.done["build"],
             samples=self.done["draw"],
             inputs=self.spec.inputs,
@@ -395,7 +426,13 @@ class _Line:
 
     def _render(self) -> Handle[Any]:
         """The verdict written out, passed or not."""
-        return self.runner.run(render, report=self.done["validate"], plan=self.done["mark"], plans=self.done["build"])
+        return self.runner.run(
+            render,
+            report=self.done["validate"],
+            plan=plan_of(self.done),
+            plans=self.done["build"],
+            search=self.done.get("search"),
+        )
 
     def _ship(self, seeded: bool) -> str | None:
         """Ship, or say why not."""
@@ -417,7 +454,7 @@ class _Line:
             weights=weights,
             tokenizer=self._tokenizer(weights),
             mixed=mixed_of(self.done),
-            plan=self.done["mark"],
+            plan=plan_of(self.done),
             plans=self.done["build"],
             report=self.done["validate"],
             rendered=self.done["render"],

@@ -11,6 +11,7 @@ ORDER = (
     "probe",
     "rescale",
     "mark",
+    "search",
     "convert",
     "build",
     "validate",

@@ -104,6 +104,24 @@ def gather(model: ir.Model, ranges: ActivationRanges, spec: PrecisionSpec, given
     return evidence
 
 
+def require_same_model(ranges: ActivationRanges, digest: str, precision: PrecisionSpec) -> None:
+    """Refuse ranges of another model or another low format.
+
+    Raises:
+        CalibrationError: They are.
+    """
+    if ranges.model != digest:
+        raise CalibrationError(
+            f"ranges were observed on model {ranges.model[:12]}, and this is model {digest[:12]}",
+            hint="run calibrate on this model",
+        )
+    if ranges.low is not precision.low:
+        raise CalibrationError(
+            f"ranges count what overflows in {ranges.low}, and the low format is {precision.low}",
+            hint=f"run calibrate for {precision.low}",
+        )
+
+
 def is_float(value: ir.Value | None) -> bool:
     """Whether a tensor is fp32, the only type whose format is decided here."""
     return value is not None and value.dtype is ir.DataType.FLOAT

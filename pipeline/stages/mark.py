@@ -14,7 +14,6 @@ from pipeline.core.artifacts import (
     PrecisionPlan,
     SourceTree,
 )
-from pipeline.core.errors import CalibrationError
 from pipeline.core.progress import Progress
 from pipeline.core.spec import AxisRange, InputSpec, PrecisionSpec
 from pipeline.core.stage import stage
@@ -71,7 +70,7 @@ def mark(
 
     model = io.load(reference.path)
     digest = io.model_digest(reference)
-    _require_same_model(ranges, digest, precision)
+    evidence.require_same_model(ranges, digest, precision)
     precision, lacking = possible(precision, targets)
     if lacking is not None:
         progress.warn(lacking)
@@ -82,19 +81,6 @@ def mark(
     growing = growth.growing(seen, decisions, ranges)
     _warn_of_growth(growing, ranges, progress)
     return PrecisionPlan(model=digest, policy=settings.name, low=precision.low, decisions=decisions, growing=growing)
-
-
-def _require_same_model(ranges: ActivationRanges, digest: str, precision: PrecisionSpec) -> None:
-    if ranges.model != digest:
-        raise CalibrationError(
-            f"ranges were observed on model {ranges.model[:12]}, and this is model {digest[:12]}",
-            hint="run calibrate on this model",
-        )
-    if ranges.low is not precision.low:
-        raise CalibrationError(
-            f"ranges count what overflows in {ranges.low}, and the low format is {precision.low}",
-            hint=f"run calibrate for {precision.low}",
-        )
 
 
 def _warn_of_growth(growing: tuple[Growing, ...], ranges: ActivationRanges, progress: Progress) -> None:

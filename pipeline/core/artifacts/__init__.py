@@ -16,6 +16,7 @@ from pipeline.core.artifacts.engines import (
     LostFusion,
     PlanText,
 )
+from pipeline.core.artifacts.gpu import GpuCheck, Latency, View
 from pipeline.core.artifacts.models import (
     Check,
     Fate,
@@ -62,6 +63,7 @@ from pipeline.core.artifacts.shipping import (
 from pipeline.core.artifacts.sources import (
     Files,
     Provenance,
+    Scratchpad,
     SourceTree,
     Weights,
 )
@@ -92,12 +94,14 @@ __all__ = [
     "Fate",
     "Files",
     "FusionBaseline",
+    "GpuCheck",
     "Growing",
     "Injected",
     "Invocation",
     "Kept",
     "Kernel",
     "Kind",
+    "Latency",
     "Layer",
     "LostFusion",
     "OnnxModel",
@@ -116,6 +120,7 @@ __all__ = [
     "Rescaling",
     "SampleSet",
     "Samples",
+    "Scratchpad",
     "SearchPoint",
     "SearchResult",
     "SourceTree",
@@ -123,5 +128,6 @@ __all__ = [
     "TensorInfo",
     "TensorRange",
     "ValidationReport",
+    "View",
     "Weights",
 ]

@@ -39,6 +39,17 @@ class SourceTree:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Scratchpad:
+    """A folder that outlives a killed stage, for what spares it work the next time; it decides no result.
+
+    Attributes:
+        folder: Where; it need not exist.
+    """
+
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Files:
     """Unpacked packages on disk.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.core.spec.data import CalibrationSpec, TaskSpec
-from pipeline.core.spec.deployment import BuildSpec, PrecisionSpec, SearchSpec, ToleranceSpec
+from pipeline.core.spec.deployment import BuildSpec, PrecisionSpec, ToleranceSpec
 from pipeline.core.spec.sources import ModelSpec
 
 
@@ -65,7 +65,6 @@ class EngineSpec:
         calibration: Which data.
         task: The task metric, if the model has one that can be measured here.
         precision: How precision is decided.
-        search: What a search is allowed, where the policy is `search`.
         tolerances: What a comparison may differ by.
         build: How the plan is built.
     """
@@ -79,7 +78,6 @@ class EngineSpec:
     calibration: CalibrationSpec
     task: TaskSpec | None = None
     precision: PrecisionSpec = field(default_factory=PrecisionSpec)
-    search: SearchSpec = field(default_factory=SearchSpec)
     tolerances: ToleranceSpec = field(default_factory=ToleranceSpec)
     build: BuildSpec = field(default_factory=BuildSpec)
 
