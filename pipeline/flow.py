@@ -12,11 +12,12 @@ from typing import Any
 from pipeline import publish
 from pipeline.core import clones, digest, spec_file, trees
 from pipeline.core.artifacts import Files, Invocation, Overrides, Samples, Scratchpad, SourceTree, Weights
+from pipeline.core.draw import Draw
 from pipeline.core.errors import ShipError, SourceError, SpecError, StoreError, Unreachable
 from pipeline.core.order import ORDER
 from pipeline.core.progress import Progress
 from pipeline.core.runner import Damaged, Handle, Runner
-from pipeline.core.spec import DataSource, Draw, EngineSpec, Policy
+from pipeline.core.spec import DataSource, EngineSpec, Policy
 from pipeline.core.store import Store
 from pipeline.stages.build import build
 from pipeline.stages.calibrate import calibrate
@@ -50,6 +51,7 @@ class Options:
         targets: Build targets instead of the spec's.
         overrides: Refusals to ship that do not hold this time.
         draw: Validation samples instead of the spec's; what is made with them ships nothing.
+        gpu_check: Validate more than outputs on a GPU: a tapped engine beside the plan, and latencies.
     """
 
     weights: str = "auto"
@@ -57,6 +59,7 @@ class Options:
     targets: tuple[str, ...] | None = None
     overrides: Overrides = field(default_factory=Overrides)
     draw: Draw | None = None
+    gpu_check: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -90,6 +93,11 @@ class Results:
     def reference(self) -> Any:
         """The fp32 model that precision was decided for: the canonical one, or what rescaling made of it."""
         return reference_of(self.handles).read()
+
+    @property
+    def ranges(self) -> Any:
+        """What the tensors of that model held in calibration."""
+        return ranges_of(self.handles).read()
 
     @property
     def plan(self) -> Any:
@@ -158,6 +166,9 @@ def _with_options(spec: EngineSpec, options: Options) -> EngineSpec:
     try:
         if options.policy is not None:
             spec = dataclasses.replace(spec, precision=dataclasses.replace(spec.precision, policy=options.policy))
+        if options.search:
+            search = dataclasses.replace(spec.precision.search, **options.search)
+            spec = dataclasses.replace(spec, precision=dataclasses.replace(spec.precision, search=search))
         if options.targets:
             spec = dataclasses.replace(spec, build=dataclasses.replace(spec.build, targets=options.targets))
     except ValueError as error:
@@ -175,6 +186,11 @@ def _gpu() -> str:
 def reference_of(handles: Mapping[str, Handle[Any]]) -> Handle[Any]:
     """See `Results.reference`."""
     return handles["rescale"].part("model") if _is_rescaled(handles) else handles["canonicalise"]
+
+
+def ranges_of(handles: Mapping[str, Handle[Any]]) -> Handle[Any]:
+    """See `Results.ranges`."""
+    return handles["rescale"].part("ranges") if _is_rescaled(handles) else handles["calibrate"]
 
 
 def plan_of(handles: Mapping[str, Handle[Any]]) -> Handle[Any]:
@@ -355,10 +371,6 @@ class _Line:
             engine=self.engine,
         )
 
-    def _ranges(self) -> Handle[Any]:
-        """What the tensors of that model hold."""
-        return self.done["rescale"].part("ranges") if _is_rescaled(self.done) else self.done["calibrate"]
-
     def _convert(self) -> Handle[Any]:
         return self.runner.run(
             convert,
@@ -371,7 +383,7 @@ class _Line:
         return self.runner.run(
             mark,
             reference=reference_of(self.done),
-            ranges=self._ranges(),
+            ranges=ranges_of(self.done),
             baseline=self.done["probe"],
             precision=self.spec.precision.without_search(),
             engine=self.engine,
@@ -385,7 +397,7 @@ class _Line:
             search,
             exported=self.done["export"],
             reference=reference_of(self.done),
-            ranges=self._ranges(),
+            ranges=ranges_of(self.done),
             precision=self.spec.precision,
             samples=self.done["sample"],
             inputs=self.spec.inputs,
@@ -422,6 +434,7 @@ class _Line:
             task=self.spec.task,
             tolerances=self.spec.tolerances,
             gpu=_gpu(),
+            gpu_check=self.options.gpu_check,
         )
 
     def _render(self) -> Handle[Any]:

@@ -33,7 +33,7 @@ def bisect(
     from pipeline.cli import engine
 
     context: Context = ctx.obj
-    results = engine.run(context, name, weights=weights, policy=policy, targets=targets, until="mark")
+    results = engine.run(context, name, weights=weights, policy=policy, targets=targets, until="search")
     found = _search(context, results)
     file = _write(results, found) if found.returned else None
     if as_json:
@@ -52,8 +52,8 @@ def _search(context: Context, results: Results) -> Bisection:
     case = Case(
         exported=results.artifact("export"),
         reference=results.reference,
-        plan=results.artifact("mark"),
-        ranges=results.artifact("calibrate").tensors,
+        plan=results.plan,
+        ranges=results.ranges.tensors,
         samples=results.artifact("sample"),
         inputs=spec.inputs,
         task=spec.task,

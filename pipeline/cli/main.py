@@ -19,6 +19,7 @@ COMMANDS = {
     "list": "engines:list_engines",
     "init": "init:init",
     "inspect": "inspect:inspect",
+    "search": "search:search",
     "bisect": "bisect:bisect",
     "compare": "compare:compare",
     "regress": "regress:regress",

@@ -41,28 +41,33 @@ def as_json(command: F) -> F:
     )
 
 
+def weights(command: F) -> F:
+    """The option `--weights`."""
+    return click.option(
+        "--weights",
+        default="auto",
+        show_default=True,
+        metavar="W",
+        help="auto, pretrained, seeded, or the path of a checkpoint.",
+    )(command)
+
+
+def targets(command: F) -> F:
+    """The option `--target`."""
+    return click.option(
+        "--target",
+        "targets",
+        multiple=True,
+        metavar="T",
+        help="Compute capability such as 8.9, or gpu; may be given several times. Default: the spec's.",
+    )(command)
+
+
 def run_options(command: F) -> F:
     """What changes a run: weights, policy, targets."""
-    for option in (
-        click.option(
-            "--target",
-            "targets",
-            multiple=True,
-            metavar="T",
-            help="Compute capability such as 8.9, or gpu; may be given several times. Default: the spec's.",
-        ),
-        click.option(
-            "--policy",
-            metavar="P",
-            help="sensitive, all-fp16, all-fp32, or a policy file. Default: the spec's.",
-        ),
-        click.option(
-            "--weights",
-            default="auto",
-            show_default=True,
-            metavar="W",
-            help="auto, pretrained, seeded, or the path of a checkpoint.",
-        ),
-    ):
-        command = option(command)
-    return command
+    policy = click.option(
+        "--policy",
+        metavar="P",
+        help="sensitive, all-fp16, all-fp32, search, or a policy file. Default: the spec's.",
+    )
+    return weights(policy(targets(command)))
