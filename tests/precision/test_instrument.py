@@ -1,6 +1,7 @@
 """The in-graph reducer against numpy, with the special values wherever they may stand."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import onnx_ir as ir
@@ -201,7 +202,7 @@ def test_merging_is_seeing_both() -> None:
     for part in parts:
         seen = seen.merge(by_full(part))
 
-    assert seen == by_numpy(np.concatenate(parts))
+    assert replace(seen, history=()) == by_numpy(np.concatenate(parts))
     assert seen.range() == TensorRange(
         low=-3.0,
         high=70000.0,
@@ -210,4 +211,5 @@ def test_merging_is_seeing_both() -> None:
         nan=1,
         overflow=1,
         subnormal=1,
+        history=(70000.0, 70000.0, 70000.0),
     )

@@ -127,9 +127,10 @@ def interval(low: float, high: float, **norms: Any) -> Bound:
 def between(low: Vector, high: Vector, **norms: Any) -> Bound:
     """An interval a position; what is not a number says nothing, and what fp32 cannot hold is infinite."""
     limit = float(np.finfo(np.float32).max)
-    low = np.where(low >= -limit, low, -np.inf)
-    high = np.where(high <= limit, high, np.inf)
-    return Bound(low=np.atleast_1d(np.minimum(low, limit)), high=np.atleast_1d(np.maximum(high, -limit)), **norms)
+    low = np.minimum(np.where(low >= -limit, low, -np.inf), limit)
+    high = np.maximum(np.where(high <= limit, high, np.inf), -limit)
+    low, high = np.broadcast_arrays(np.atleast_1d(low), np.atleast_1d(high))
+    return Bound(low=low, high=high, **norms)
 
 
 def symmetric(magnitude: Vector | float) -> Bound:
