@@ -20,6 +20,9 @@ from pipeline.regress.baseline import Figures, Module, Output, Plan, Task
 GRAPHS = {"exported": "export", "fp32": "canonicalise", "mixed": "convert"}
 """Graphs whose structure is recorded, and the stage of each."""
 
+DIGITS = 3
+"""Decimals of a decibel that are kept."""
+
 EXTENSIONS = ("avx2", "avx512f", "amx_tile")
 """Instruction sets that decide in which order ONNX Runtime sums."""
 
@@ -41,7 +44,7 @@ def figures(results: Results) -> Figures:
         graphs={name: _structure(model) for name, model in graphs.items()},
         casts=sum(node.op_type == "Cast" for node in graphs["mixed"].graph.all_nodes()),
         outputs={
-            item.name: Output(sqnr_db=item.stats.sqnr_db, max_abs=item.stats.max_abs, passed=item.passed)
+            item.name: Output(sqnr_db=round(item.stats.sqnr_db, DIGITS), max_abs=item.stats.max_abs, passed=item.passed)
             for item in report.outputs
             if item.origin is Origin.EMULATED
         },
@@ -112,10 +115,10 @@ def _module(layers: list[Layer], nodes: dict[str, str]) -> Module:
         depth=layers[0].depth,
         tensor=None if worst is None else worst.tensor,
         format=Format.FP32 if worst is None else worst.result,
-        sqnr_db=math.inf if worst is None else _sqnr_db(worst),
+        sqnr_db=math.inf if worst is None else round(_sqnr_db(worst), DIGITS),
         own_tensor=None if own is None else own.tensor,
         own_format=Format.FP32 if own is None else own.result,
-        own_db=math.inf if own is None else _own_db(own),
+        own_db=math.inf if own is None else round(_own_db(own), DIGITS),
         compared=len(compared),
         nodes=nodes,
     )

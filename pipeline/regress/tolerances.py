@@ -22,7 +22,7 @@ from pipeline.core.artifacts.steadiness import Steadiness
 from pipeline.core.errors import BaselineError
 from pipeline.core.formats import Format
 from pipeline.regress.baseline import Bounds, Figures
-from pipeline.regress.take import noise
+from pipeline.regress.take import DIGITS, noise
 
 FALSE_ALARM = 1e-3
 """Chance that a figure of an unchanged engine is called worse on another processor."""
@@ -67,7 +67,7 @@ def _floor(sqnr_db: float, stored: Format, spread: float) -> float:
             "a figure is not finite when sums come out in another order: no baseline can be derived from it",
             hint="`trt-pipeline validate` shows the layers; keep the one that overflows in fp32",
         )
-    return -10.0 * math.log10(allowed)
+    return round(-10.0 * math.log10(allowed), DIGITS)
 
 
 def _by_module(values: dict[str, tuple[float, ...]], module: dict[str, str]) -> dict[str, float]:
@@ -82,7 +82,9 @@ def _by_module(values: dict[str, tuple[float, ...]], module: dict[str, str]) -> 
 
 
 def _limit(values: Sequence[float]) -> float:
-    """How far above their centre one more observation may lie."""
+    """How far above their centre one more observation may lie; NaN where one of them is not finite."""
+    if not all(math.isfinite(value) for value in values):
+        return math.nan
     if len(values) < 2:
         return 0.0
     return _factor(len(values)) * statistics.stdev(values)
