@@ -52,6 +52,7 @@ class Options:
         overrides: Refusals to ship that do not hold this time.
         draw: Validation samples instead of the spec's; what is made with them ships nothing.
         gpu_check: Validate more than outputs on a GPU: a tapped engine beside the plan, and latencies.
+        search: Keys of `SearchSpec` instead of the spec's.
     """
 
     weights: str = "auto"
@@ -60,6 +61,7 @@ class Options:
     overrides: Overrides = field(default_factory=Overrides)
     draw: Draw | None = None
     gpu_check: bool = False
+    search: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -10,21 +10,18 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from pipeline.analysis import blame, magnitudes, outputs
+from pipeline.analysis import blame, gpu_plan, magnitudes, outputs
 from pipeline.analysis.compare import compare
 from pipeline.analysis.contributions import contributions
 from pipeline.analysis.layers import layers, worse
 from pipeline.analysis.outputs import Run
 from pipeline.backends.onnxruntime import Session
-from pipeline.backends.tensorrt.engine import Engine
-from pipeline.backends.tensorrt.flavour import Flavour
-from pipeline.core import device
 from pipeline.core.artifacts import (
     Cause,
     Contribution,
-    EnginePlan,
     EnginePlans,
     ErrorStats,
+    GpuCheck,
     Layer,
     OnnxModel,
     Origin,
@@ -61,9 +58,15 @@ class Subject:
 
 
 def report(
-    subject: Subject, samples: Samples, task: TaskSpec | None, tolerances: ToleranceSpec, progress: Progress
+    subject: Subject,
+    samples: Samples,
+    task: TaskSpec | None,
+    tolerances: ToleranceSpec,
+    progress: Progress,
+    *,
+    gpu_check: bool = False,
 ) -> ValidationReport:
-    """Compare everything that can be compared on this machine."""
+    """Compare everything that can be compared on this machine; with `gpu_check`, more than outputs on its GPU."""
     emulations = _emulations(subject)
     found, causes = _layers(subject, emulations, samples, tolerances, progress)
     shares, unmeasured = _contributions(subject, samples, progress)
@@ -72,6 +75,7 @@ def report(
         runs: dict[str, Run] = {name: Session(model, as_written=True) for name, model in emulations.items()} | engine
         verdicts, canonical = _outputs(subject, runs, samples, tolerances, progress)
         tasks = _tasks(subject, runs, samples, task, progress)
+    on_gpu, missed = _on_gpu(subject, found, samples, tolerances, progress) if gpu_check else (None, ())
     failures = _failures(subject, found, verdicts, tasks)
     return ValidationReport(
         engine=subject.engine,
@@ -84,11 +88,12 @@ def report(
         tasks=tasks,
         canonical=canonical,
         samples=samples.validation.samples,
-        not_run=(*not_run, *_not_emulated(subject), *unmeasured),
+        not_run=(*not_run, *_not_emulated(subject), *unmeasured, *missed),
         environment=_environment() | environment,
         made=subject.mixed.checks,
         causes=causes,
         contributions=shares,
+        gpu=on_gpu,
         subjects=_subjects(subject),
     )
 
@@ -159,19 +164,40 @@ def _contributions(
 
 def _engine(subject: Subject, stack: ExitStack) -> tuple[dict[str, Run], tuple[str, ...], dict[str, str]]:
     """The plan for the GPU at hand, ready to run; or why there is none."""
-    devices = device.probe()
-    if not devices.gpus:
-        return {}, (f"engine: {devices.reason}",), {}
-    gpu = devices.gpus[0]
-    plan = next((plan for plan in subject.plans.plans if gpu.capability in plan.targets), None)
-    if plan is None:
-        built = ", ".join(target for plan in subject.plans.plans for target in plan.targets)
-        return {}, (f"engine: this GPU has compute capability {gpu.capability}, plans were built for {built}",), {}
-    return {Origin.ENGINE.value: stack.enter_context(_loaded(plan))}, (), {"gpu": gpu.name}
+    found = gpu_plan.find(subject.plans)
+    if isinstance(found, str):
+        return {}, (f"engine: {found}",), {}
+    plan, gpu = found
+    return {Origin.ENGINE.value: stack.enter_context(gpu_plan.loaded(plan))}, (), {"gpu": gpu.name}
 
 
-def _loaded(plan: EnginePlan) -> Engine:
-    return Engine(plan.path, sha256=plan.digest, flavour=Flavour(plan.flavour))
+def _on_gpu(
+    subject: Subject,
+    layers: tuple[Layer, ...],
+    samples: Samples,
+    tolerances: ToleranceSpec,
+    progress: Progress,
+) -> tuple[GpuCheck | None, tuple[str, ...]]:
+    """Both views of the plan and the latencies, or why there are none."""
+    from pipeline.analysis import gpu_check
+
+    found = gpu_plan.find(subject.plans)
+    if isinstance(found, str):
+        return None, (f"tapped engine and latencies: {found}",)
+    return gpu_check.check(
+        gpu_check.OnGpu(
+            reference=subject.reference,
+            mixed=subject.mixed,
+            plan=found[0],
+            gpu=found[1],
+            low=Format(subject.plan.low),
+            inputs=subject.inputs,
+        ),
+        layers,
+        samples.validation.batches,
+        tolerances,
+        progress,
+    ), ()
 
 
 def _outputs(

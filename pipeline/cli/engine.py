@@ -14,7 +14,7 @@ from pipeline.core.order import ORDER
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipeline.core.spec import Draw
+    from pipeline.core.draw import Draw
     from pipeline.flow import Results
 
 STAGES = tuple(name for name in ORDER if name != "render")
@@ -61,12 +61,13 @@ def run(
     targets: tuple[str, ...],
     until: str,
     draw: Draw | None = None,
+    gpu_check: bool = False,
 ) -> Results:
     """Run the line for one engine, showing progress on stderr; who validates gets the written report too."""
     from pipeline import flow
 
     until = "render" if until == "validate" else until
-    chosen = flow.Options(weights=weights, policy=policy, targets=targets or None, draw=draw)
+    chosen = flow.Options(weights=weights, policy=policy, targets=targets or None, draw=draw, gpu_check=gpu_check)
     with context.reporter() as progress:
         return flow.run(name, root=context.root, options=chosen, progress=progress, until=until)
 

@@ -10,7 +10,7 @@ from pipeline.cli import options
 from pipeline.cli.context import Context
 
 if TYPE_CHECKING:
-    from pipeline.core.spec import Draw
+    from pipeline.core.draw import Draw
 
 
 @click.command()
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     metavar="AXIS=SIZE",
     help="Bring every batch to this size along a dynamic axis: text is cut, masked inputs are padded. Repeatable.",
 )
+@click.option("--gpu-check", is_flag=True, help="On a GPU: every layer of a tapped engine, and latencies side by side.")
 @click.option("--layer", "layers", multiple=True, metavar="TENSOR", help="Look at this tensor itself. Repeatable.")
 @options.as_json
 @click.pass_context
@@ -39,6 +40,7 @@ def validate(
     batch: int | None,
     seed: int | None,
     shapes: tuple[str, ...],
+    gpu_check: bool,
     layers: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -56,7 +58,16 @@ def validate(
     context: Context = ctx.obj
     drawn = _draw(samples, batch, seed, shapes)
     until = "convert" if layers else "validate"
-    results = engine.run(context, name, weights=weights, policy=policy, targets=targets, until=until, draw=drawn)
+    results = engine.run(
+        context,
+        name,
+        weights=weights,
+        policy=policy,
+        targets=targets,
+        until=until,
+        draw=drawn,
+        gpu_check=gpu_check,
+    )
     if layers:
         ctx.exit(close_up.show(context, results, layers, as_json=as_json))
     if as_json:
@@ -70,8 +81,8 @@ def validate(
 
 def _draw(samples: int | None, batch: int | None, seed: int | None, shapes: tuple[str, ...]) -> Draw | None:
     """What the command line asks of the samples; None where it leaves them to the spec."""
+    from pipeline.core.draw import Draw
     from pipeline.core.errors import SpecError
-    from pipeline.core.spec import Draw
 
     if (samples, batch, seed, shapes) == (None, None, None, ()):
         return None

@@ -144,6 +144,7 @@ def _attempt(work: _Work, targets: tuple[str, ...], *, built_for: tuple[str, ...
         targets=targets if kind is flavour.Flavour.RTX else (),
         workspace_mib=work.spec.workspace_mib,
         tf32=work.spec.tf32,
+        debug_tensors=work.spec.debug_tensors,
         profiles=work.profiles,
         timing_cache=None if kind is flavour.Flavour.RTX else work.out / TIMING_CACHE,
     )

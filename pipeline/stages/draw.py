@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.core.artifacts import Files, Samples, SampleSet, SourceTree, Weights
+from pipeline.core.draw import Draw
 from pipeline.core.errors import CalibrationError, SpecError
 from pipeline.core.progress import Progress
-from pipeline.core.spec import AxisRange, CalibrationSpec, Draw, InputSpec, Reader
+from pipeline.core.spec import AxisRange, CalibrationSpec, InputSpec, Reader
 from pipeline.core.stage import stage
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from pipeline.core.stage import stage
         "backends/array_runner.py",
         "backends/onnxruntime.py",
         "backends/comparator.py",
-        "backends/tensorrt/engine.py",
+        "backends/tensorrt",
         "data/meters.py",
         "data/metrics.py",
     ),
@@ -38,6 +38,7 @@ def validate(
     task: TaskSpec | None,
     tolerances: ToleranceSpec,
     gpu: str,
+    gpu_check: bool,
     *,
     out: Path,
     progress: Progress,
@@ -59,6 +60,7 @@ def validate(
         task: The task metric.
         tolerances: What a comparison may differ by.
         gpu: The GPU of this machine, or "": a report made without one does not stand for a machine that has one.
+        gpu_check: On a GPU, also run a tapped engine beside the plan, and time fp32, low and mixed engines.
         out: Not used: the report is the whole result.
         progress: Told of each batch.
 
@@ -77,4 +79,5 @@ def validate(
         task,
         tolerances,
         progress,
+        gpu_check=gpu_check,
     )

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from pipeline.core.artifacts import SourceTree
+from pipeline.core.draw import Draw
 from pipeline.core.errors import SpecError
-from pipeline.core.spec import AxisRange, CalibrationSpec, DataSource, Draw, InputSpec, Reader
+from pipeline.core.spec import AxisRange, CalibrationSpec, DataSource, InputSpec, Reader
 from pipeline.data.files import load_all
 from pipeline.data.sets import choose
 from pipeline.stages.draw import draw

@@ -117,6 +117,7 @@ def verdict(
         None,
         ToleranceSpec(),
         "",
+        False,
         out=folder,
         progress=Silent(),
     )

@@ -32,6 +32,7 @@ def build(request: BuildRequest, log: logger.BuildLog, listener: progress.Listen
         parsed = network.parse(trt, request.onnx)
         layers = network.read_back(parsed[1])
         _require_profiled_inputs(parsed[1], request)
+        _mark_debug_tensors(trt, parsed[1], request)
         config = _config(trt, request, listener, parsed)
         flags = _flags(trt, config)
         _write(request, parsed, config)
@@ -123,6 +124,15 @@ def _require_profiled_inputs(parsed: Any, request: BuildRequest) -> None:
     shaping = network.shape_inputs(parsed)
     if shaping:
         raise _Refused(f"the values of graph inputs {list(shaping)} decide shapes; a profile cannot give their ranges")
+
+
+def _mark_debug_tensors(trt: ModuleType, parsed: Any, request: BuildRequest) -> None:
+    if not request.debug_tensors:
+        return
+    if not hasattr(trt.INetworkDefinition, "mark_unfused_tensors_as_debug_tensors"):
+        raise _Refused(f"{trt.__name__} {trt.__version__} has no debug tensors that keep fusions; 10.12 has")
+    if not parsed.mark_unfused_tensors_as_debug_tensors():
+        raise _Refused("TensorRT did not mark unfused tensors as debug tensors")
 
 
 def _flags(trt: ModuleType, config: Any) -> tuple[str, ...]:

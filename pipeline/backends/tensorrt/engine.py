@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -40,11 +40,14 @@ class Engine:
         trt = flavours.select(flavour)
         from polygraphy.backend.trt import TrtRunner
 
-        self._runner = TrtRunner(_deserialise(trt, _verified(plan, sha256), plan))
+        self._trt = trt
+        self._runner = TrtRunner(deserialise(trt, plan, sha256))
 
     def __enter__(self) -> Engine:
-        """Make the execution context."""
+        """Make the execution context, with Polygraphy's listener for debug tensors."""
         self._runner.activate()
+        if hasattr(self._trt.IExecutionContext, "unfused_tensors_debug_state"):
+            self._runner.context.unfused_tensors_debug_state = True
         return self
 
     def __exit__(
@@ -62,8 +65,19 @@ class Engine:
         Returns:
             One array an output, on the host.
         """
-        outputs = self._runner.infer(dict(feeds))
-        return {name: np.array(value) for name, value in outputs.items()}
+        wanted = set(self._outputs())
+        return {name: array for name, array in self.tensors(feeds).items() if name in wanted}
+
+    def tensors(self, feeds: Arrays) -> dict[str, np.ndarray[Any, Any]]:
+        """Run on the GPU and take the debug tensors too, by TensorRT's names, where the plan was built with them."""
+        found = self._runner.infer(dict(feeds))
+        return {name: np.array(value) for name, value in found.items()}
+
+    def _outputs(self) -> Iterator[str]:
+        engine = self._runner.engine
+        for name in map(engine.get_tensor_name, range(engine.num_io_tensors)):
+            if engine.get_tensor_mode(name) == self._trt.TensorIOMode.OUTPUT:
+                yield name
 
 
 def _verified(plan: Path, sha256: str) -> bytes:
@@ -78,9 +92,16 @@ def _verified(plan: Path, sha256: str) -> bytes:
     return content
 
 
-def _deserialise(trt: Any, content: bytes, plan: Path) -> Any:
+def deserialise(trt: Any, plan: Path, sha256: str) -> Any:
+    """The engine of a plan that has the trusted digest, host code disallowed. Needs a GPU.
+
+    Raises:
+        BackendUnavailable: This release does not load it.
+        StoreError: The file is not the one that `sha256` names.
+    """
     from polygraphy.backend.trt import get_trt_logger
 
+    content = _verified(plan, sha256)
     runtime = trt.Runtime(get_trt_logger())
     runtime.engine_host_code_allowed = False
     engine = runtime.deserialize_cuda_engine(content)

@@ -24,6 +24,7 @@ class BuildRequest:
         tf32: Whether fp32 matrix products may use TF32.
         profiles: Shapes of every graph input.
         timing_cache: File that tactic timings are kept in (TensorRT only).
+        debug_tensors: Whether unfused tensors can be had from the plan at run time; fusions stay.
     """
 
     onnx: Path
@@ -34,6 +35,7 @@ class BuildRequest:
     tf32: bool
     profiles: dict[str, Shapes]
     timing_cache: Path | None = None
+    debug_tensors: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pipeline.core.artifacts.differences import Cause, Contribution, ErrorStats, Injected, Origin
+from pipeline.core.artifacts.gpu import GpuCheck
 from pipeline.core.artifacts.models import Check
 from pipeline.core.artifacts.sources import Provenance
 from pipeline.core.formats import Format
@@ -118,6 +119,7 @@ class ValidationReport:
         made: What was changed when the mixed model was made, beyond casts: rescaled layers, compensated ones.
         causes: What breaks bad layers, the one to look at first, first; empty where no layer is bad.
         contributions: Error at the outputs by module, the model first; empty where nothing rounds.
+        gpu: Both views of the plan on a GPU and latencies; None where they were not asked for, or there is none.
     """
 
     schema: int = 1
@@ -136,6 +138,7 @@ class ValidationReport:
     made: tuple[Check, ...] = ()
     causes: tuple[Cause, ...] = ()
     contributions: tuple[Contribution, ...] = ()
+    gpu: GpuCheck | None = None
     subjects: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -3,7 +3,6 @@
 from pipeline.core.spec.data import (
     CalibrationSpec,
     DataSource,
-    Draw,
     Fit,
     ImageOptions,
     Metric,
@@ -34,7 +33,6 @@ __all__ = [
     "BuildSpec",
     "CalibrationSpec",
     "DataSource",
-    "Draw",
     "EngineSpec",
     "Fit",
     "ImageOptions",
