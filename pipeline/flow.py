@@ -61,7 +61,7 @@ class Options:
     overrides: Overrides = field(default_factory=Overrides)
     draw: Draw | None = None
     gpu_check: bool = False
-    search: Mapping[str, float] = field(default_factory=dict)
+    search: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True, kw_only=True)
