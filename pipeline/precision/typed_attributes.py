@@ -27,10 +27,10 @@ def set_result_type(node: ir.Node, format_: Format) -> None:
 
 
 def constant(node: ir.Node) -> ir.TensorProtocol:
-    """The tensor of a float Constant node, or the fill of a ConstantOfShape.
+    """The tensor of a Constant node, or the fill of a ConstantOfShape.
 
     Raises:
-        GraphError: It holds something other than a tensor or floats.
+        GraphError: It holds something other than a tensor or numbers.
     """
     if tensor := node.attributes.get_tensor("value"):
         return tensor
@@ -38,9 +38,13 @@ def constant(node: ir.Node) -> ir.TensorProtocol:
         return ir.tensor(node.attributes["value_float"].as_float(), dtype=ir.DataType.FLOAT)
     if "value_floats" in node.attributes:
         return ir.tensor(list(node.attributes["value_floats"].as_floats()), dtype=ir.DataType.FLOAT)
+    if "value_int" in node.attributes:
+        return ir.tensor(node.attributes["value_int"].as_int(), dtype=ir.DataType.INT64)
+    if "value_ints" in node.attributes:
+        return ir.tensor(list(node.attributes["value_ints"].as_ints()), dtype=ir.DataType.INT64)
     if node.op_type == "ConstantOfShape":
         return ir.tensor([0.0], dtype=ir.DataType.FLOAT)
-    raise GraphError("a Constant of this kind has no float value", where=f"node {node.name}")
+    raise GraphError("a Constant of this kind holds no numbers", where=f"node {node.name}")
 
 
 def _set_tensor(node: ir.Node, tensor: ir.TensorProtocol, format_: Format) -> None:
