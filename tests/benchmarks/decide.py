@@ -9,10 +9,9 @@ from pathlib import Path
 from pipeline.core import serde
 from tests.benchmarks.bert import subject
 from tests.benchmarks.measure import Cost, measure
-from tests.benchmarks.peers import FOLDER, python_with
+from tests.benchmarks.peers import AUTOCAST, FOLDER, python_with
 
 TITLE = "calibrate + mark + convert, bert-base, 8 x 128 tokens, process start to file on disk"
-AUTOCAST = ["torch==2.13.0", "nvidia-modelopt[onnx]==0.47.0"]
 
 
 def run() -> dict[str, Cost]:

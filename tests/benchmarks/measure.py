@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,21 +28,59 @@ class Cost:
     peak_gb: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """A process that may have failed.
+
+    Attributes:
+        cost: What it took.
+        failure: The last line of its output, or that it was stopped; None where it succeeded.
+    """
+
+    cost: Cost
+    failure: str | None
+
+
 def measure(command: Sequence[str | Path], *, log: Path, environment: Mapping[str, str] | None = None) -> Cost:
     """Run a command, its output to `log`.
 
     Raises:
         SystemExit: It failed; the end of its log is shown.
     """
+    found = attempt(command, log=log, environment=environment)
+    if found.failure is not None:
+        sys.exit(f"{command[0]} failed; {log} ends with:\n{log.read_text()[-2000:]}")
+    return found.cost
+
+
+def attempt(
+    command: Sequence[str | Path],
+    *,
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+    limit: float | None = None,
+) -> Attempt:
+    """Run a command that may fail, its output to `log`; it is stopped after `limit` seconds."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as stream:
         start = time.perf_counter()
         process = subprocess.Popen(
-            [str(word) for word in command], stdout=stream, stderr=stream, env={**os.environ, **(environment or {})}
+            [str(word) for word in command],
+            stdout=stream,
+            stderr=stream,
+            env={**os.environ, **(environment or {})},
+            start_new_session=True,
         )
+        timer = threading.Timer(limit or threading.TIMEOUT_MAX, os.killpg, (process.pid, signal.SIGKILL))
+        timer.start()
         _, status, usage = os.wait4(process.pid, 0)
+        timer.cancel()
         seconds = time.perf_counter() - start
     process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        sys.exit(f"{command[0]} failed with {process.returncode}; {log} ends with:\n{log.read_text()[-2000:]}")
-    return Cost(seconds=seconds, cpu_seconds=usage.ru_utime + usage.ru_stime, peak_gb=usage.ru_maxrss * 1024 / 1e9)
+    cost = Cost(seconds=seconds, cpu_seconds=usage.ru_utime + usage.ru_stime, peak_gb=usage.ru_maxrss * 1024 / 1e9)
+    if process.returncode == 0:
+        return Attempt(cost=cost, failure=None)
+    if limit is not None and seconds >= limit:
+        return Attempt(cost=cost, failure=f"no result within {limit:.0f} s")
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return Attempt(cost=cost, failure=lines[-1].strip()[:160] if lines else f"exit status {process.returncode}")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 ROOT = Path(os.environ.get("TRT_PIPELINE_ROOT", Path(__file__).parents[2]))
 FOLDER = ROOT / ".trt-pipeline" / "bench"
+AUTOCAST = ["torch==2.13.0", "nvidia-modelopt[onnx]==0.47.0"]
 
 
 def python_with(name: str, requirements: list[str]) -> Path:

@@ -1,0 +1,155 @@
+"""What can be said of any mixed graph, whoever wrote it: its emulated error, its nodes and casts, its built plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+
+from pipeline.analysis import batches, outputs
+from pipeline.backends import plan_text
+from pipeline.backends.onnxruntime import Session
+from pipeline.backends.tensorrt import process, profiles
+from pipeline.backends.tensorrt.flavour import Flavour
+from pipeline.backends.tensorrt.records import BuildRequest
+from pipeline.core.artifacts import OnnxModel, Samples
+from pipeline.core.formats import Format
+from pipeline.core.progress import Silent
+from pipeline.core.spec import EngineSpec
+from pipeline.graph import infer
+from pipeline.precision import semantics
+from pipeline.precision.blocks import sums_in_blocks
+from pipeline.precision.emulate import LOW, emulate
+from pipeline.precision.semantics import WEIGHTED, Movement
+
+TARGET = "8.9"
+FLOATS = LOW | {ir.DataType.FLOAT}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """Figures of one mixed graph.
+
+    Attributes:
+        sqnr_db: Worst output's SQNR on held-out samples; the worse where TensorRT may choose an accumulator.
+        relative_l2: The same as relative L2 error.
+        task: The task metric, the worse of both; None where there is none.
+        masked_nan: NaN in the outputs where nothing of the first held-out sample is a valid token; None without a mask.
+        fp32_nodes: Nodes that compute in fp32; a product of operands that are only widened is not one.
+        casts: Casts between float formats.
+        kernels: Kernels of its TensorRT-RTX plan; None where it cannot be built.
+        attentions: Fused attentions in it.
+        refused: Why it cannot be built.
+    """
+
+    sqnr_db: float
+    relative_l2: float
+    task: float | None
+    masked_nan: int | None
+    fp32_nodes: int
+    casts: int
+    kernels: int | None
+    attentions: int | None
+    refused: str | None
+
+
+def gather(path: Path, spec: EngineSpec, exported: OnnxModel, samples: Samples, scratch: Path) -> Facts:
+    """Measure one graph.
+
+    Raises:
+        PipelineError: An operator has no semantics, or an output differs in shape.
+    """
+    mixed = ir.load(path)
+    infer.infer(mixed)
+    runs = {name: Session(model, as_written=True) for name, model in _emulations(mixed).items()}
+    judged = outputs.judge(
+        exported, Session(exported.path), runs, samples.validation.batches, spec.inputs, spec.tolerances, Silent()
+    )
+    stats = [item.difference.stats() for found in judged.values() for item in found.values()]
+    kernels, attentions, refused = _built(path, spec, scratch)
+    return Facts(
+        sqnr_db=_worst([item.sqnr_db for item in stats], min),
+        relative_l2=_worst([item.relative_l2 for item in stats], max),
+        task=_task(runs, exported, spec, samples),
+        masked_nan=_masked(runs, exported, spec, samples.validation.batches[0]),
+        fp32_nodes=sum(_is_wide(node) for node in mixed.graph),
+        casts=sum(_casts_floats(node) for node in mixed.graph),
+        kernels=kernels,
+        attentions=attentions,
+        refused=refused,
+    )
+
+
+def task_of(exported: OnnxModel, spec: EngineSpec, samples: Samples) -> float | None:
+    """The task metric in fp32."""
+    return _task({"exported": Session(exported.path)}, exported, spec, samples)
+
+
+def _emulations(mixed: ir.Model) -> dict[str, ir.Model]:
+    variants = {"fp32 sums": emulate(mixed)}
+    if any(sums_in_blocks(node) and node.outputs[0].dtype in LOW for node in mixed.graph):
+        variants["low sums"] = emulate(mixed, accumulate=Format.FP16)
+    return variants
+
+
+def _worst(values: list[float], pick: object) -> float:
+    """NaN where any is NaN."""
+    found = np.array(values)
+    return float("nan") if np.isnan(found).any() else float(found.min() if pick is min else found.max())
+
+
+def _task(runs: Mapping[str, Session], exported: OnnxModel, spec: EngineSpec, samples: Samples) -> float | None:
+    if spec.task is None or samples.task is None:
+        return None
+    names = [info.name for info in exported.inputs]
+    values = list(outputs.measure(spec.task, samples.task.batches, names, runs, Silent()).values())
+    return _worst(values, max if str(spec.task.metric) == "perplexity" else min)
+
+
+def _masked(runs: Mapping[str, Session], exported: OnnxModel, spec: EngineSpec, batch: Path) -> int | None:
+    masks = [name for name, given in spec.inputs.items() if given.masks]
+    if not masks:
+        return None
+    feeds = {name: array[:1] for name, array in batches.read(batch, [info.name for info in exported.inputs]).items()}
+    feeds |= {name: np.zeros_like(feeds[name]) for name in masks}
+    return max(sum(int(np.isnan(array).sum()) for array in run(feeds).values()) for run in runs.values())
+
+
+def _casts_floats(node: ir.Node) -> bool:
+    return node.op_type == "Cast" and node.inputs[0].dtype in FLOATS and node.outputs[0].dtype in FLOATS  # type: ignore[union-attr]
+
+
+def _is_wide(node: ir.Node) -> bool:
+    row = semantics.TABLE.get(node.op_type)
+    if row is None or row.movement in (Movement.EXACT, Movement.INTEGER) or node.op_type == "Cast":
+        return False
+    operands = [value for value in node.inputs if value is not None and value.dtype in FLOATS]
+    if row.op in WEIGHTED and operands and all(_is_widened(value) for value in operands):
+        return False
+    return (operands[0] if operands else node.outputs[0]).dtype is ir.DataType.FLOAT
+
+
+def _is_widened(value: ir.Value) -> bool:
+    cast = value.producer()
+    return cast is not None and _casts_floats(cast) and cast.inputs[0].dtype in LOW  # type: ignore[union-attr]
+
+
+def _built(path: Path, spec: EngineSpec, scratch: Path) -> tuple[int | None, int | None, str | None]:
+    request = BuildRequest(
+        onnx=path,
+        plan=scratch / "benchmark.plan",
+        flavour=Flavour.RTX,
+        targets=(TARGET,),
+        workspace_mib=spec.build.workspace_mib,
+        tf32=spec.build.tf32,
+        profiles=profiles.of_inputs(spec.inputs, spec.axes),
+    )
+    answer = process.build(request, scratch / "benchmark.log", Silent())
+    if not answer.built:
+        return None, None, answer.errors[0]
+    text = plan_text.read(request.plan)
+    request.plan.unlink()
+    return len(text.kernels), text.fused_attentions, None

@@ -1,0 +1,189 @@
+"""Mixed precision by ours and by the peers, side by side: `python -m tests.benchmarks.precision_peers [MODEL …]`.
+
+Each is given the canonical fp32 model and the same calibration batch; what each writes is judged alike, by the emulator
+on held-out samples and by the plan that TensorRT-RTX builds of it. Results are kept beside the environments, so that
+models can be run one at a time; the table shows all that there are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from pipeline import flow
+from pipeline.core import serde
+from pipeline.core.errors import PipelineError
+from pipeline.core.progress import Silent
+from tests.benchmarks import graph_facts
+from tests.benchmarks.measure import attempt
+from tests.benchmarks.peers import AUTOCAST, FOLDER, ROOT, python_with
+
+TITLE = "Mixed precision of one model from one calibration batch"
+MODELS = ("minilm", "nanoguard", "mpnet-base", "bert-base", "smollm2")
+UNPADDED = "minilm"
+"""Model that is also decided from a batch without padding, as claim and counter-claim about masks need."""
+
+CONVERTER = ["onnxconverter-common==1.16.0", "onnxruntime==1.23.2", "onnx==1.19.1"]
+LIMIT = 180.0
+"""Seconds that a peer may take: bisection by onnxconverter-common takes hours on the larger models."""
+
+RESULTS = FOLDER / "precision-peers"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """One model, prepared."""
+
+    name: str
+    results: flow.Results
+    batch: Path
+    folder: Path
+
+
+def main(names: list[str]) -> None:
+    """Run the models named, or all of them, and print the table of all results there are."""
+    if strangers := [name for name in names if name not in MODELS]:
+        sys.exit(f"error: no model {strangers[0]!r} here; there are {', '.join(MODELS)}")
+    for name in names or MODELS:
+        rows = list(_rows(_subject(name)))
+        RESULTS.mkdir(parents=True, exist_ok=True)
+        (RESULTS / f"{name}.json").write_text(json.dumps(rows, indent=1))
+    _show()
+
+
+def _subject(name: str) -> Subject:
+    weights = "seeded" if name == "bert-base" else "auto"
+    results = flow.run(name, root=ROOT, options=flow.Options(weights=weights), progress=Silent(), until="canonicalise")
+    folder = FOLDER / f"precision-{name}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for record, stage in (("exported", "export"), ("reference", "canonicalise"), ("samples", "sample")):
+        (folder / f"{record}.json").write_text(serde.dumps(results.artifact(stage)))
+    return Subject(name=name, results=results, batch=_batch(results, folder), folder=folder)
+
+
+def _batch(results: flow.Results, folder: Path) -> Path:
+    """The first calibration batch, inputs alone."""
+    with np.load(results.artifact("sample").calibration.batches[0]) as file:
+        inputs = {name: file[name] for name in results.spec.inputs}
+    np.savez(folder / "batch.npz", **inputs)
+    return folder / "batch.npz"
+
+
+def _unpadded(subject: Subject) -> Path:
+    """The same batch cut to its shortest sample, so that nothing is masked."""
+    with np.load(subject.batch) as file:
+        inputs = {name: file[name] for name in file}
+    masks = [name for name, given in subject.results.spec.inputs.items() if given.masks]
+    shortest = min(int(inputs[name].sum(axis=1).min()) for name in masks)
+    path = subject.folder / "unpadded.npz"
+    np.savez(path, **{name: array[:, :shortest] for name, array in inputs.items()})
+    return path
+
+
+def _contestants(subject: Subject, batch: Path) -> Iterator[tuple[str, list[str | Path], Path]]:
+    """Name, command and result of each."""
+    model = subject.results.artifact("canonicalise").path
+    for policy in ("sensitive", "search"):
+        out = _empty(subject.folder / f"ours-{policy}")
+        ours = [
+            sys.executable,
+            "-m",
+            "tests.benchmarks.precision_ours",
+            subject.name,
+            policy,
+            subject.folder,
+            batch,
+            out,
+        ]
+        yield f"ours, {policy}", ours, out / "model.onnx"
+    for name, extra in (("", []), (", no norms, no softmax", ["LayerNormalization", "Softmax"])):
+        out = _empty(subject.folder / f"autocast{len(extra)}") / "model.onnx"
+        command = [python_with("modelopt", AUTOCAST), "-m", "modelopt.onnx.autocast", "--onnx_path", model]
+        command += ["--output_path", out, "--calibration_data", batch]
+        yield f"AutoCast 0.47{name}", [*command, *(["--op_types_to_exclude", *extra] if extra else [])], out
+    out = _empty(subject.folder / "converter") / "model.onnx"
+    script = Path(__file__).with_name("auto_mixed.py")
+    yield "auto_mixed_precision 1.16", [python_with("converter", CONVERTER), script, model, batch, out], out
+
+
+def _rows(subject: Subject) -> Iterator[dict[str, object]]:
+    spec, exported, samples = (subject.results.spec, *map(subject.results.artifact, ("export", "sample")))
+    reference = graph_facts.task_of(exported, spec, samples)
+    runs = [("", subject.batch)] + ([("unpadded data: ", _unpadded(subject))] if subject.name == UNPADDED else [])
+    for prefix, batch in runs:
+        for who, command, written in _contestants(subject, batch):
+            if prefix and not who.startswith(("ours, sensitive", "AutoCast")):
+                continue
+            print(f"{subject.name}: {prefix}{who} …", file=sys.stderr, flush=True)
+            found = attempt(command, log=written.parent / "log.txt", limit=LIMIT)
+            row: dict[str, object] = {"model": subject.name, "who": prefix + who, "reference": reference}
+            row |= {"seconds": found.cost.seconds, "peak_gb": found.cost.peak_gb, "failure": found.failure}
+            if found.failure is None:
+                try:
+                    facts = graph_facts.gather(written, spec, exported, samples, written.parent)
+                    row |= dataclasses.asdict(facts)
+                except PipelineError as error:
+                    row["failure"] = f"not a valid graph: {error}"
+            yield row
+
+
+def _empty(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _show() -> None:
+    table = Table(title=f"{TITLE}; a peer is stopped after {LIMIT:.0f} s", title_justify="left")
+    headers = (
+        "SQNR dB",
+        "rel. L2",
+        "task",
+        "fp32 task",
+        "masked row",
+        "fp32 nodes",
+        "casts",
+        "kernels",
+        "attn",
+        "s",
+        "GB",
+    )
+    for heading in ("model", "", *headers, "note"):
+        table.add_column(heading, justify="right" if heading in headers else "left")
+    for name in MODELS:
+        path = RESULTS / f"{name}.json"
+        for row in json.loads(path.read_text()) if path.is_file() else ():
+            table.add_row(*_cells(row))
+        table.add_section()
+    Console(width=200).print(table)
+
+
+def _cells(row: dict[str, object]) -> Iterator[str]:
+    yield str(row["model"])
+    yield str(row["who"])
+    for name, form in (("sqnr_db", ".1f"), ("relative_l2", ".2e"), ("task", ".5g"), ("reference", ".5g")):
+        yield _cell(row.get(name), form)
+    masked = row.get("masked_nan")
+    yield "–" if masked is None else "finite" if masked == 0 else f"{masked} NaN"
+    for name, form in (("fp32_nodes", "d"), ("casts", "d"), ("kernels", "d"), ("attentions", "d")):
+        yield _cell(row.get(name), form)
+    for name in ("seconds", "peak_gb"):
+        yield _cell(row.get(name), ".1f")
+    yield str(row.get("failure") or (f"RTX: {row['refused']}" if row.get("refused") else ""))
+
+
+def _cell(value: object, form: str) -> str:
+    return "–" if value is None else format(value, form)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
