@@ -108,7 +108,7 @@ class Compensation:
         op: Its operator type.
         module: Path of the `nn.Module` that it came from, or "".
         tensor: The result whose error was measured.
-        bias: The initializer that was changed or added.
+        adder: Node that adds the bias.
         largest: Largest magnitude of a correction.
         before_db: SQNR of the tensor without the correction.
         after_db: SQNR with it.
@@ -119,7 +119,7 @@ class Compensation:
     op: str
     module: str
     tensor: str
-    bias: str
+    adder: str
     largest: float
     before_db: float
     after_db: float
