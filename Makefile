@@ -17,7 +17,7 @@ ENGINES := $(sort $(notdir $(patsubst %/engine.toml,%,$(wildcard engines/*/engin
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help engine test check lint types imports browser-test acceptance bench list doctor clean
+.PHONY: help engine test check lint types imports browser-test gpu-check acceptance bench list doctor clean
 
 help: ## Show this list
 	@echo "usage: make TARGET [VARIABLE=value …]"
@@ -53,6 +53,10 @@ imports: $(BIN)/.installed-dev ## Check that imports between rooms go one way
 
 browser-test: $(BIN)/.installed-dev ## Open the report in headless Chromium (skipped where there is none)
 	@$(BIN)/pytest tests/report/test_in_a_browser.py
+
+gpu-check: $(BIN)/.installed-dev ## Run the GPU tests, and MODEL's engines side by side on the GPU (skipped where there is none)
+	@$(BIN)/pytest -m gpu tests/gpu
+	@$(COMMAND) validate $(MODEL) --weights '$(WEIGHTS)' $(if $(POLICY),--policy '$(POLICY)') $(foreach target,$(TARGET),--target $(target)) --gpu-check
 
 acceptance: $(BIN)/.installed-dev ## Run every claim of the README on every engine and print claim, figure, verdict
 	@$(BIN)/python -m tests.acceptance

@@ -23,7 +23,19 @@ STAGES = tuple(name for name in ORDER if name != "render")
 @click.command()
 @options.engine_name
 @options.run_options
-@click.option("--until", type=click.Choice(STAGES), default="ship", show_default=True, help="Last stage to run.")
+@click.option(
+    "--until",
+    type=click.Choice(STAGES),
+    default="ship",
+    show_default=True,
+    metavar="STAGE",
+    help=f"Last stage to run: {', '.join(STAGES)}.",
+)
+@click.option(
+    "--compensate",
+    is_flag=True,
+    help="Take the mean error of rounding out of biases, where held-out samples are then nearer to fp32.",
+)
 @options.as_json
 @click.pass_context
 def engine(
@@ -33,6 +45,7 @@ def engine(
     policy: str | None,
     targets: tuple[str, ...],
     until: str,
+    compensate: bool,
     as_json: bool,
 ) -> None:
     """Take the engine NAME through every stage to a bundle that is safe to ship.
@@ -42,7 +55,7 @@ def engine(
     bundle, and NOT SHIPPABLE is its last line.
     """
     context: Context = ctx.obj
-    results = run(context, name, weights=weights, policy=policy, targets=targets, until=until)
+    results = run(context, name, weights=weights, policy=policy, targets=targets, until=until, compensate=compensate)
     if as_json:
         from pipeline.core import serde
 
@@ -62,12 +75,20 @@ def run(
     until: str,
     draw: Draw | None = None,
     gpu_check: bool = False,
+    compensate: bool = False,
 ) -> Results:
     """Run the line for one engine, showing progress on stderr; who validates gets the written report too."""
     from pipeline import flow
 
     until = "render" if until == "validate" else until
-    chosen = flow.Options(weights=weights, policy=policy, targets=targets or None, draw=draw, gpu_check=gpu_check)
+    chosen = flow.Options(
+        weights=weights,
+        policy=policy,
+        targets=targets or None,
+        draw=draw,
+        gpu_check=gpu_check,
+        compensate=compensate,
+    )
     with context.reporter() as progress:
         return flow.run(name, root=context.root, options=chosen, progress=progress, until=until)
 

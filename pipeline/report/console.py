@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.core.artifacts import Cause, Contribution, Layer, ValidationReport
+from pipeline.core.artifacts import Cause, Contribution, GpuCheck, Layer, ValidationReport
 from pipeline.report import figures, module_tree
 from pipeline.report.module_tree import Branch
 
@@ -46,6 +46,7 @@ def show(console: Console, report: ValidationReport, *, where: str | None = None
         console.print(_modules(made))
     if final := module_tree.most(report.contributions, MODULES):
         console.print(_final(final))
+    _show_gpu(console, report.gpu)
     for line in report.not_run:
         console.print(Text(f"not run: {line}", "yellow"))
     if where is not None:
@@ -98,6 +99,26 @@ def _modules(branches: list[Branch]) -> Table:
         name = Text(_tail(".".join(item.path)) or "model")
         table.add_row(name, f"{item.share:.1%}", str(item.layers), str(item.bad))
     return table
+
+
+def _show_gpu(console: Console, check: GpuCheck | None) -> None:
+    if check is None:
+        return
+    changed = [view for view in check.views if view.fusion_changes]
+    both = sum(view.apart_db is not None for view in check.views)
+    if changed:
+        text = f"at {len(changed)} of {both} tensors that both hand out, first at {_tail(changed[0].tensor)}"
+        console.print(Text("engine and tapped: ", "bold") + Text("fusion changes the numbers ", "red") + Text(text))
+    elif check.views:
+        console.print(Text("engine and tapped: ", "bold") + Text(f"alike at all {both} tensors that both hand out"))
+    if check.latencies:
+        table = _table(f"latency on {check.gpu}", "CUDA graphs", ">median", ">p99")
+        for item in check.latencies:
+            figures_ms = (f"{item.median_ms:.3f} ms", f"{item.p99_ms:.3f} ms")
+            table.add_row(Text(item.engine), "on" if item.graphs else "off", *figures_ms)
+        console.print(table)
+    for note in check.notes:
+        console.print(Text(f"not run: {note}", "yellow"))
 
 
 def _final(items: list[Contribution]) -> Table:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from collections import Counter
 
-from pipeline.core.artifacts import Layer, Origin, PrecisionPlan, ValidationReport
+from pipeline.core.artifacts import GpuCheck, Layer, Origin, PrecisionPlan, ValidationReport, View
+
+GPU_VIEWS = 50
+"""Tensors of the two views on a GPU that are listed; `report.json` has all."""
 
 
 def worst(report: ValidationReport, count: int) -> list[Layer]:
@@ -23,6 +26,15 @@ def margin(layer: Layer) -> float:
 
 def _rank(layer: Layer) -> tuple[bool, float]:
     return not layer.bad, layer.depth if layer.bad else margin(layer)
+
+
+def gpu_views(check: GpuCheck) -> list[View]:
+    """Tensors on the GPU to look at first: where fusion changes numbers, then by how far apart the two engines are."""
+
+    def rank(view: View) -> tuple[bool, bool, float]:
+        return not view.fusion_changes, view.apart_db is None, math.inf if view.apart_db is None else view.apart_db
+
+    return sorted(check.views, key=rank)[:GPU_VIEWS]
 
 
 def compared(report: ValidationReport) -> int:

@@ -85,6 +85,7 @@ def render(
             fused=_fused,
             most_kernels=KERNELS,
             most_causes=CAUSES,
+            gpu_views=figures.gpu_views,
             search=search,
             frontier=frontier,
             data=embed(page_data.build(report, plan, plans, search)),

@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+
+from pipeline.analysis import gpu_views
+from pipeline.backends.onnxruntime import Session
+from pipeline.backends.tensorrt import flavour, process, profiles, timing
+from pipeline.backends.tensorrt.engine import Engine
+from pipeline.backends.tensorrt.flavour import Flavour
+from pipeline.backends.tensorrt.records import BuildRequest
+from pipeline.core import digest
+from pipeline.core.progress import Silent
+from pipeline.graph import io
+from tests import encoder
+
+pytestmark = pytest.mark.gpu
+
+NAMED = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
+
+
+@pytest.fixture(scope="module", params=list(Flavour))
+def build(request, gpu, tmp_path_factory):
+    """Builds a graph for this machine's GPU, by each flavour that can."""
+    kind = request.param
+    if flavour.version(kind) is None:
+        pytest.skip(f"{kind} is not installed")
+    if kind is Flavour.RTX and gpu.capability not in NAMED:
+        pytest.skip(f"tensorrt-rtx has no target {gpu.capability}")
+
+    def run(model, **more):
+        folder = tmp_path_factory.mktemp(kind.module)
+        asked = BuildRequest(
+            onnx=io.save(model, folder),
+            plan=folder / "a.plan",
+            flavour=kind,
+            targets=(gpu.capability,) if kind is Flavour.RTX else (),
+            workspace_mib=256,
+            tf32=False,
+            profiles=profiles.of_inputs(encoder.INPUTS, encoder.AXES),
+            **more,
+        )
+        answer = process.build(asked, folder / "log", Silent())
+        assert answer.built, answer.errors
+        return asked
+
+    return run
+
+
+def feeds(batch=2, length=16):
+    x = np.random.default_rng(1).normal(0, 1, (batch, length, encoder.WIDTH)).astype(np.float32)
+    return {"x": x, "mask": np.zeros((batch, 1, 1, length), np.float32)}
+
+
+def engine(asked):
+    return Engine(asked.plan, sha256=digest.of_file(asked.plan), flavour=asked.flavour)
+
+
+def test_the_tapped_engine_hands_out_every_layer(build):
+    expected = gpu_views.every_tensor(encoder.fp32(), feeds())
+    with engine(build(gpu_views.tapped(encoder.mixed()))) as tapped, engine(build(encoder.mixed())) as shipped:
+        found = list(gpu_views.side_by_side(expected, shipped.tensors(feeds()), tapped(feeds()), (), {}, 40.0))
+    assert {view.tensor for view in found} == set(expected)
+    assert all(view.tapped.sqnr_db >= 40 for view in found)
+    output = found[-1]
+    assert (output.tensor, output.fusion_changes) == ("y", False)
+
+
+def test_debug_tensors_come_beside_the_outputs_and_change_none(build):
+    with engine(build(encoder.mixed(), debug_tensors=True)) as marked, engine(build(encoder.mixed())) as plain:
+        assert set(marked(feeds())) == set(plain(feeds())) == {"y"}
+        assert set(marked.tensors(feeds())) >= {"y"}
+        expected = Session(encoder.fp32())(feeds())["y"]
+        assert np.abs(marked(feeds())["y"] - expected).max() <= 2e-2
+
+
+@pytest.mark.parametrize("graphs", [False, True])
+def test_a_plan_is_timed_with_and_without_cuda_graphs(build, graphs):
+    asked = build(encoder.mixed())
+    found = timing.measure(
+        asked.plan,
+        sha256=digest.of_file(asked.plan),
+        flavour=asked.flavour,
+        feeds=feeds(),
+        graphs=graphs,
+        warm_up=10,
+        runs=50,
+    )
+    assert 0 < found.median_ms <= found.p99_ms < 1000
+    assert found.runs == 50
