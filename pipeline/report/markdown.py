@@ -24,7 +24,7 @@ def render(
         ),
         table(("output", "origin", "SQNR", "max abs", "verdict"), _output_rows(report)),
         table(("layer", "op", "in", "SQNR", "floor", "why"), _layer_rows(report)),
-        table(("plan", "targets", "MB", "kernels", "fused attentions"), _plan_rows(plans)),
+        table(("plan", "targets", "MB", "kernels", "fused attentions", "casts alone"), _plan_rows(plans)),
         f"Nodes: {', '.join(f'{count} {kind}' for kind, count in figures.formats(plan).items())}.",
         bullets([line for item in plans.plans for line in _lost(item)]),
         *(() if search is None else _search(search)),
@@ -68,7 +68,12 @@ def _layer_rows(report: ValidationReport) -> Iterable[Sequence[str]]:
 
 def _plan_rows(plans: EnginePlans) -> Iterable[Sequence[str]]:
     for item in plans.plans:
-        kernels = ("", "") if item.text is None else (str(len(item.text.kernels)), str(item.text.fused_attentions))
+        text = item.text
+        kernels = (
+            ("", "", "")
+            if text is None
+            else (str(len(text.kernels)), str(text.fused_attentions), str(text.cast_kernels))
+        )
         yield f"{item.flavour} {item.version}", ", ".join(item.targets), f"{item.size / 1e6:.1f}", *kernels
 
 

@@ -127,3 +127,12 @@ def test_every_product_of_a_real_plan_is_read_with_its_types(tmp_path):
     assert (kernel_of["query"].accumulation, kernel_of["query"].operands) == (0, ("half",))
     assert (kernel_of["output"].accumulation, kernel_of["output"].operands) == (2, ("half",))
     assert kernel_of["norm"].results == ("float",)
+
+
+def test_kernels_that_only_cast_are_counted():
+    kernels = (
+        Kernel(kind="function", name="__myl_Cast", nodes=("cast::a::fp32",)),
+        Kernel(kind="function", name="__myl_CastAdd", nodes=("cast::b::fp32", "add")),
+        Kernel(kind="function", name="__myl_Cums", nodes=()),
+    )
+    assert PlanText(version="1.7.1.116", targets=("8.9",), kernels=kernels).cast_kernels == 1

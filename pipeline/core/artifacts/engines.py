@@ -8,6 +8,10 @@ from pathlib import Path
 from pipeline.core.artifacts.models import Check
 
 
+CAST = "cast::"
+"""What the names of inserted Casts start with."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kernel:
     """One kernel entry of a plan's text.
@@ -53,6 +57,13 @@ class PlanText:
     def fused_attentions(self) -> int:
         """Number of fused attention kernels."""
         return sum(kernel.fused_attention for kernel in self.kernels)
+
+    @property
+    def cast_kernels(self) -> int:
+        """Number of kernels that do nothing but Casts that this project inserted: what fusion could not take in."""
+        return sum(
+            bool(kernel.nodes) and all(node.startswith(CAST) for node in kernel.nodes) for kernel in self.kernels
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
