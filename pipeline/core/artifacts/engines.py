@@ -7,7 +7,6 @@ from pathlib import Path
 
 from pipeline.core.artifacts.models import Check
 
-
 CAST = "cast::"
 """What the names of inserted Casts start with."""
 
