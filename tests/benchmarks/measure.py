@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -58,29 +57,23 @@ def attempt(
     *,
     log: Path,
     environment: Mapping[str, str] | None = None,
-    limit: float | None = None,
+    limit: int | None = None,
 ) -> Attempt:
-    """Run a command that may fail, its output to `log`; it is stopped after `limit` seconds."""
+    """Run a command that may fail, its output to `log`; it is stopped after `limit` seconds of processor time."""
+    bounded = [str(word) for word in command]
+    if limit is not None:
+        bounded = ["prlimit", f"--cpu={limit}", "--", *bounded]
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as stream:
         start = time.perf_counter()
-        process = subprocess.Popen(
-            [str(word) for word in command],
-            stdout=stream,
-            stderr=stream,
-            env={**os.environ, **(environment or {})},
-            start_new_session=True,
-        )
-        timer = threading.Timer(limit or threading.TIMEOUT_MAX, os.killpg, (process.pid, signal.SIGKILL))
-        timer.start()
+        process = subprocess.Popen(bounded, stdout=stream, stderr=stream, env={**os.environ, **(environment or {})})
         _, status, usage = os.wait4(process.pid, 0)
-        timer.cancel()
         seconds = time.perf_counter() - start
     process.returncode = os.waitstatus_to_exitcode(status)
     cost = Cost(seconds=seconds, cpu_seconds=usage.ru_utime + usage.ru_stime, peak_gb=usage.ru_maxrss * 1024 / 1e9)
     if process.returncode == 0:
         return Attempt(cost=cost, failure=None)
-    if limit is not None and seconds >= limit:
-        return Attempt(cost=cost, failure=f"no result within {limit:.0f} s")
+    if -process.returncode in (signal.SIGXCPU, signal.SIGKILL) and limit is not None:
+        return Attempt(cost=cost, failure=f"no result within {limit} s of processor time")
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     return Attempt(cost=cost, failure=lines[-1].strip()[:160] if lines else f"exit status {process.returncode}")
