@@ -131,3 +131,10 @@ def make_clone(root: Path) -> Clone:
     for index in range(6):
         np.savez(engine / "data" / f"{index}.npz", x=random.standard_normal((1, 16, 64), dtype=np.float32))
     return Clone(root)
+
+
+def run_in(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a clone."""
+    environment = {**os.environ, "TRT_PIPELINE_ROOT": str(root)}
+    command = [sys.executable, "-m", "pipeline.cli", *words]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=root)

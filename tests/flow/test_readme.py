@@ -1,14 +1,12 @@
 """The README's commands on the real MiniLM, in a clone's layout: each does what the text says."""
 
 import json
-import os
 import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.flow.clone import run_in as run
 
 REPOSITORY = Path(__file__).parents[2]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -17,27 +15,12 @@ MINILM_ATTENTIONS = 6
 pytestmark = pytest.mark.models
 
 
-def run(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "TRT_PIPELINE_ROOT": str(root)}
-    command = [sys.executable, "-m", "pipeline.cli", *words]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=root)
-
-
 def commands(block: str) -> list[list[str]]:
     return [line.split()[1:] for line in block.splitlines() if line.startswith("trt-pipeline ")]
 
 
 def blocks() -> list[str]:
     return re.findall(r"```console\n(.*?)```", README, flags=re.DOTALL)
-
-
-@pytest.fixture(scope="module")
-def minilm(tmp_path_factory):
-    """A clone's engines and calibration data after `engine minilm`, and what that printed."""
-    root = tmp_path_factory.mktemp("clone")
-    for name in ("engines", "calibration"):
-        shutil.copytree(REPOSITORY / name, root / name, ignore=shutil.ignore_patterns("build*", "__pycache__"))
-    return root, run(root, "engine", "minilm", "--json")
 
 
 def test_minilm_ends_in_a_bundle_with_every_attention_fused(minilm):
