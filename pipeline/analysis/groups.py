@@ -50,12 +50,11 @@ class Group:
         if len(self.members) == 1:
             member = self.members[0]
             return f"{member.op} {member.node}"
-        classes = list(dict.fromkeys(_place(member.module) for member in self.members))
-        where = classes[0] if len(classes) == 1 and classes[0] else self.module
         modules = list(dict.fromkeys(member.module for member in self.members))
-        if len(classes) == 1 and len(modules) == 1:
-            where = modules[0]
-        span = f" ({modules[0]} … {modules[-1]})" if len(classes) == 1 and len(modules) > 1 else ""
+        places = list(dict.fromkeys(map(_place, modules)))
+        where = modules[0] if len(modules) == 1 else places[0] if len(places) == 1 else self.module
+        some = len(modules) > 1 and where == places[0] and "*" in where
+        span = f" ({_numbers(modules[0])} to {_numbers(modules[-1])})" if some else ""
         return f"{len(self.members)} {_WORDS[self.kind]}" + (f" of {where}{span}" if where else "")
 
 
@@ -100,6 +99,11 @@ def _by(members: Iterable[Candidate], key: Callable[[Candidate], Hashable]) -> t
     for member in members:
         found.setdefault(key(member), []).append(member)
     return tuple(Group(members=tuple(part)) for part in found.values())
+
+
+def _numbers(module: str) -> str:
+    """The numbers of layers in a module's path."""
+    return ".".join(part for part in module.split(".") if part.isdigit())
 
 
 def _place(module: str) -> str:

@@ -132,15 +132,16 @@ def _searched(question: Question, sides: HeldOut, progress: Progress) -> SearchR
 
 
 def _to_confirm(search: PlanSearch, found: Tried) -> list[Tried]:
-    """The plan that was found, then dearer ones that err less, the default policy's last."""
+    """The plan that was found, then dearer ones that err less or have more in fp32, the default policy's last."""
     passing = sorted((item for item in search.tried.values() if item.answer.passed), key=lambda item: item.price)
     chain = [found]
     for item in passing:
-        if item.price > chain[-1].price and item.answer.noise < chain[-1].answer.noise:
+        last = chain[-1]
+        if item.price > last.price and (item.answer.noise < last.answer.noise or item.wide > last.wide):
             chain.append(item)
+    first = chain[:RETRIES]
     default = search.tried[search.default]
-    first = [item for item in chain if item is not default][:RETRIES] if found is not default else []
-    return [*first, default]
+    return first if default in first else [*first, default]
 
 
 def _plan(question: Question, wide: Wide, reasons: Mapping[str, str]) -> PrecisionPlan:

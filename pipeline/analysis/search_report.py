@@ -125,13 +125,10 @@ def _purchases(search: PlanSearch, chosen: Tried) -> list[tuple[Group, Purchase]
 
 def _purchase(search: PlanSearch, group: Group, tried: Tried, *, in_plan: bool) -> Purchase:
     gain, price = search.gain(tried), search.added_price(tried)
-    dearer = f"{abs(price):.3g} {'more' if price > 0 else 'less'}"
-    bought = f"in fp32 it gains {gain:.2f} dB and costs {dearer}"
     if in_plan:
-        reason = f"kept: {bought}, and without it the budget is not met" if price > 0 else f"kept: {bought}"
+        reason = "kept: without it the budget is not met" if price > 0 else "kept: Casts around it would cost more"
     else:
-        was = "freed" if group.nodes <= search.default else "left low"
-        reason = f"{was}: {bought}, and the budget holds without it"
+        reason = f"{'freed' if group.nodes <= search.default else 'left low'}: the budget holds without it"
     return Purchase(
         group=group.label,
         op_kind=group.kind,

@@ -149,8 +149,8 @@ def test_labels_say_what_and_where():
     members = candidates(9)
     by_kind = groups.of(members)
     assert [group.label for group in by_kind] == [
-        "3 normalisations of layer.* (layer.0 … layer.2)",
-        "3 products of layer.* (layer.0 … layer.2)",
-        "3 elementwise nodes of layer.* (layer.0 … layer.2)",
+        "3 normalisations of layer.* (0 to 2)",
+        "3 products of layer.* (0 to 2)",
+        "3 elementwise nodes of layer.* (0 to 2)",
     ]
     assert [part.label for part in groups.split(by_kind[0])] == ["Op n0", "Op n3", "Op n6"]

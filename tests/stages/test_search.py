@@ -1,0 +1,258 @@
+"""The search on real graphs that are small enough to try every plan, with samples that it sees and that it does not."""
+
+import itertools
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from pipeline.analysis.judge import Judge
+from pipeline.analysis.observe import observe
+from pipeline.analysis.plan_trials import Emulator
+from pipeline.backends.onnxruntime import Session
+from pipeline.core import serde
+from pipeline.core.artifacts import (
+    ActivationRanges,
+    Outcome,
+    Provenance,
+    Samples,
+    SampleSet,
+    Scratchpad,
+    SearchResult,
+    SourceTree,
+)
+from pipeline.core.errors import PrecisionError
+from pipeline.core.formats import Format
+from pipeline.core.progress import Silent
+from pipeline.core.spec import AxisRange, BuildSpec, InputSpec, PrecisionSpec, SearchSpec, ToleranceSpec
+from pipeline.graph import io
+from pipeline.precision import casts, evidence, policy_file, search_space
+from pipeline.precision.cost import CostModel
+from pipeline.precision.emulate import emulate
+from pipeline.precision.rewrites.types import infer
+from pipeline.stages.search import search
+
+HEAD = '<ir_version: 10, opset_import: ["" : 20]>\n'
+NORMED = """
+normed (float[batch, 16] x, float[16, 16] w, float[16, 16] v, float[16] gain) => (float[batch, 16] y) {
+    [first] a = MatMul(x, w)
+    [norm] n = LayerNormalization <axis = -1> (a, gain)
+    [gate] t = Tanh(n)
+    [second] b = MatMul(t, v)
+    [cancels] c = Sub(b, a)
+    [last] y = Sigmoid(c)
+}
+"""
+LOUD = """
+loud (float[batch, 16] x, float[16, 16] w, float[16, 16] v, float[16] gain) => (float[batch, 16] y) {
+    hundred = Constant <value_float = 100.0> ()
+    hundredth = Constant <value_float = 0.01> ()
+    [before] a = MatMul(x, w)
+    [louder] b = Mul(a, hundred)
+    [softer] c = Mul(b, hundredth)
+    [after] d = MatMul(c, v)
+    [last] y = Mul(d, hundredth)
+}
+"""
+SUMMED = """
+summed (float[batch, 16] x, float[16, 16] w, float[16, 16] v, float[16] gain) => (float[batch, 16] y) {
+    thousand = Constant <value_float = 1000.0> ()
+    eps = Constant <value_float = 0.00001> ()
+    two = Constant <value_float = 2.0> ()
+    [grow] g = Mul(x, thousand)
+    [square] s = Pow(g, two)
+    [mean] m = ReduceMean <keepdims = 1> (s)
+    [eps] e = Add(m, eps)
+    [root] r = Sqrt(e)
+    [over] n = Div(g, r)
+    [scale] z = Mul(n, gain)
+    [last] y = MatMul(z, w)
+}
+"""
+TOLERANCES = ToleranceSpec(output_atol=1e3, output_rtol=1e3)
+
+
+def graph(text):
+    """The graph with its weights as initializers, the same each time."""
+    model = ir.from_onnx_text(HEAD + text)
+    random = np.random.default_rng(1)
+    for value in list(model.graph.inputs)[1:]:
+        model.graph.inputs.remove(value)
+        array = random.standard_normal([int(size) for size in value.shape]).astype(np.float32)
+        value.const_value = ir.tensor(array / np.sqrt(16.0, dtype=np.float32), name=value.name)
+        model.graph.register_initializer(value)
+    for index, node in enumerate(model.graph):
+        node.name = node.name or f"constant_{index}"
+    infer(model)
+    return model
+
+
+def batch(path, scale, seed, rows=4):
+    random = np.random.default_rng(seed)
+    np.savez(path, x=(scale * random.standard_normal((rows, 16))).astype(np.float32))
+    return SampleSet(batches=(path,), samples=rows, source=path.stem, licence="CC0-1.0")
+
+
+class Case:
+    """A graph, its samples, and the stage on them."""
+
+    def __init__(self, folder, text, *, unseen_scale=1.0, sqnr_db=40.0):
+        self.folder, self.model = folder, graph(text)
+        (folder / "model").mkdir()
+        place = Provenance(source="test", digest="", licence="MIT", real=True)
+        self.record = io.describe(self.model, io.save(self.model, folder / "model"), provenance=place)
+        self.samples = Samples(
+            calibration=batch(folder / "calibration.npz", 1.0, 0),
+            validation=batch(folder / "validation.npz", unseen_scale, 2),
+        )
+        tensors, unobserved = observe(self.record.path, self.samples.calibration.batches, Format.FP16, Silent())
+        self.ranges = ActivationRanges(
+            model=io.model_digest(self.record), samples=4, low=Format.FP16, tensors=tensors, unobserved=unobserved
+        )
+        self.sqnr_db = sqnr_db
+
+    def run(self, progress=None, *, low=(), **allowed) -> SearchResult:
+        return search(
+            exported=self.record,
+            reference=self.record,
+            ranges=self.ranges,
+            precision=PrecisionSpec(policy="search", fp16=low, search=SearchSpec(sqnr_db=self.sqnr_db, **allowed)),
+            samples=self.samples,
+            inputs=INPUTS,
+            axes={"batch": AxisRange(min=1, opt=4, max=8)},
+            task=None,
+            tolerances=TOLERANCES,
+            build=BuildSpec(),
+            engine=SourceTree(folder=self.folder, digest=""),
+            scratchpad=Scratchpad(folder=self.folder / "trials"),
+            out=self.folder,
+            progress=progress or Silent(),
+        )
+
+    def space(self):
+        model = io.load(self.record.path)
+        spec = PrecisionSpec()
+        seen = evidence.gather(model, self.ranges, spec)
+        return search_space.of(seen, policy_file.settings(spec, self.folder), self.ranges, {})
+
+
+INPUTS = {"x": InputSpec(dtype="float32", axes=("batch", 16))}
+
+
+def names(found, format_=Format.FP32):
+    return {item.node for item in found.plan.decisions if item.operands is format_ and item.rule == "search"}
+
+
+@pytest.mark.parametrize("sqnr_db", [62.0, 68.0, 75.0])
+def test_no_plan_that_meets_the_budget_is_cheaper(tmp_path, sqnr_db):
+    case = Case(tmp_path, NORMED, sqnr_db=sqnr_db)
+    space = case.space()
+    nodes = [item.node for item in space.candidates]
+    assert len(nodes) == 6
+    plans = [
+        space.decisions(chosen) for size in range(len(nodes) + 1) for chosen in itertools.combinations(nodes, size)
+    ]
+    emulator, costs = Emulator(case.record.path, plans), CostModel(case.model, sizes={"batch": 4})
+    asked = SearchSpec(sqnr_db=sqnr_db).tolerances(TOLERANCES)
+    judge = Judge(case.record, Session(case.record.path), case.samples.calibration.batches, INPUTS, asked)
+    best = min(costs.of(plan).total for plan in plans if judge(emulator(plan)).passed)
+    found = case.run()
+    cheapest = min(point.cost for point in found.points if point.meets)
+    assert cheapest == pytest.approx(best)
+    assert found.trials < len(plans)
+
+
+def test_each_plan_computes_in_the_switched_graph_what_its_own_graph_does(tmp_path):
+    case = Case(tmp_path, SUMMED)
+    space = case.space()
+    nodes = [item.node for item in space.candidates]
+    plans = [space.decisions(chosen) for size in range(3) for chosen in itertools.combinations(nodes, size)]
+    plans.append(space.default_decisions())
+    emulator = Emulator(case.record.path, plans[:2])
+    feeds = {"x": np.load(case.samples.calibration.batches[0])["x"]}
+    for plan in plans:
+        mixed = io.load(case.record.path)
+        casts.apply(mixed, plan)
+        ours, theirs = emulator(plan)(feeds)["y"], Session(emulate(mixed), as_written=True)(feeds)["y"]
+        assert np.array_equal(ours, theirs, equal_nan=True)
+
+
+def test_what_range_keeps_in_fp32_stays_so_and_the_rest_of_a_norm_is_freed(tmp_path):
+    found = Case(tmp_path, SUMMED).run()
+    kept = {item.node: item.rule for item in found.kept}
+    assert {"square", "mean", "eps", "root"} <= kept.keys()
+    assert kept["square"] == "overflow"
+    decisions = {item.node: item for item in found.plan.decisions}
+    assert decisions["square"].operands is Format.FP32
+    assert decisions["scale"].operands is Format.FP16
+    chosen, default = found.points[found.chosen], found.points[found.default]
+    assert chosen.fp32_nodes < default.fp32_nodes
+    assert chosen.cost < default.cost
+
+
+def test_a_plan_that_only_holds_on_what_was_seen_is_reported_and_not_used(tmp_path):
+    """Unseen samples are 1000 times larger: what is `louder` then overflows, far beyond the margin."""
+    found = Case(tmp_path, LOUD, unseen_scale=1000.0, sqnr_db=30.0).run()
+    assert found.overfitted
+    assert found.outcome is Outcome.FOUND
+    first, *_, last = found.confirmations
+    assert "NaN or infinite" in first.reason
+    assert found.points[first.point].meets
+    assert last.passed
+    assert last.point == found.chosen
+    assert "louder" in names(found)
+    assert found.points[found.chosen].cost > found.points[first.point].cost
+
+
+def test_where_nothing_holds_on_unseen_samples_the_plan_is_the_default_policys(tmp_path):
+    found = Case(tmp_path, LOUD, unseen_scale=1e37, sqnr_db=30.0).run()
+    assert found.outcome is Outcome.FELL_BACK
+    assert found.chosen == found.default
+    assert not any(item.passed for item in found.confirmations)
+    assert len(found.confirmations) <= 4
+
+
+class Killed(Silent):
+    """Ends the run after some plans, as a signal would."""
+
+    def __init__(self, after):
+        self.after = after
+
+    def advance(self, what, done, total=None):
+        if what == "plans tried" and done == self.after:
+            raise KeyboardInterrupt
+
+
+def test_a_killed_search_goes_on_where_it_was(tmp_path):
+    case = Case(tmp_path, NORMED, sqnr_db=66.0)
+    with pytest.raises(KeyboardInterrupt):
+        case.run(Killed(after=3))
+    memory = next((tmp_path / "trials").iterdir())
+    with memory.open("a") as stream:
+        stream.write('["half a li')
+    resumed = case.run()
+    assert resumed.remembered == 3
+    (tmp_path / "trials").rename(tmp_path / "forgotten")
+    whole = case.run()
+    assert whole.remembered == 0
+    assert whole.trials == resumed.trials + 3
+    assert whole.plan == resumed.plan
+    assert whole.points == resumed.points
+
+
+def test_what_was_found_is_explained(tmp_path):
+    found = Case(tmp_path, NORMED, sqnr_db=75.0).run()
+    assert [point.cost for point in found.points] == sorted(point.cost for point in found.points)
+    frontier = [point for point in found.points if point.frontier]
+    assert [point.noise for point in frontier] == sorted((point.noise for point in frontier), reverse=True)
+    assert found.points[found.default].label == "default policy"
+    assert {purchase.group for purchase in found.purchases} >= {"LayerNormalization norm", "2 products"}
+    bought = {item.node: item.reason for item in found.plan.decisions if item.rule == "search"}
+    assert bought
+    assert all(found.points[item.point].meets for item in found.confirmations)
+    assert serde.loads(SearchResult, serde.dumps(found)) == found
+
+
+def test_an_impossible_budget_is_an_error(tmp_path):
+    with pytest.raises(PrecisionError, match="no plan meets the error budget, not even with everything in fp32"):
+        Case(tmp_path, SUMMED, sqnr_db=400.0).run(low=("scale",))
