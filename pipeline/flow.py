@@ -7,11 +7,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline import publish
+from pipeline.bundle import archive
 from pipeline.core import clones, digest, spec_file, trees
-from pipeline.core.artifacts import Files, Invocation, Overrides, Samples, Scratchpad, SourceTree, Weights
+from pipeline.core.artifacts import Files, Invocation, Overrides, Samples, Scratchpad, SourceTree, Stripped, Weights
 from pipeline.core.draw import Draw
 from pipeline.core.errors import ShipError, SourceError, SpecError, StoreError, Unreachable
 from pipeline.core.order import ORDER
@@ -22,6 +23,7 @@ from pipeline.core.store import Store
 from pipeline.stages.build import build
 from pipeline.stages.calibrate import calibrate
 from pipeline.stages.canonicalise import canonicalise
+from pipeline.stages.compensate import compensate
 from pipeline.stages.convert import convert
 from pipeline.stages.draw import draw
 from pipeline.stages.export import export
@@ -35,7 +37,11 @@ from pipeline.stages.sample import sample
 from pipeline.stages.search import search
 from pipeline.stages.seed import seed
 from pipeline.stages.ship import ship
+from pipeline.stages.strip import strip
 from pipeline.stages.validate import validate
+
+if TYPE_CHECKING:
+    from pipeline.bundle.signing import Signer
 
 STORE = ".trt-pipeline"
 RESTARTS = 3
@@ -50,18 +56,24 @@ class Options:
         policy: Precision policy instead of the spec's.
         targets: Build targets instead of the spec's.
         overrides: Refusals to ship that do not hold this time.
+        signer: Signs the bundle; None leaves it unsigned, or signed as it is.
+        strip_names: Build, validate and ship the model under ordinals instead of its own names.
         draw: Validation samples instead of the spec's; what is made with them ships nothing.
         gpu_check: Validate more than outputs on a GPU: a tapped engine beside the plan, and latencies.
         search: Keys of `SearchSpec` instead of the spec's.
+        compensate: Take out the mean error of rounding, whatever the spec says.
     """
 
     weights: str = "auto"
     policy: str | None = None
     targets: tuple[str, ...] | None = None
     overrides: Overrides = field(default_factory=Overrides)
+    signer: Signer | None = None
+    strip_names: bool = False
     draw: Draw | None = None
     gpu_check: bool = False
     search: Mapping[str, Any] = field(default_factory=dict)
+    compensate: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -171,6 +183,8 @@ def _with_options(spec: EngineSpec, options: Options) -> EngineSpec:
         if options.search:
             search = dataclasses.replace(spec.precision.search, **options.search)
             spec = dataclasses.replace(spec, precision=dataclasses.replace(spec.precision, search=search))
+        if options.compensate:
+            spec = dataclasses.replace(spec, precision=dataclasses.replace(spec.precision, compensate=True))
         if options.targets:
             spec = dataclasses.replace(spec, build=dataclasses.replace(spec.build, targets=options.targets))
     except ValueError as error:
@@ -225,7 +239,11 @@ class _Line:
         weights, seeded = self._weights()
         self.done["fetch"] = weights
         folder = self.spec.folder / publish.folder_name(
-            seeded=seeded, policy=self.options.policy, drawn=self.options.draw is not None
+            seeded=seeded,
+            policy=self.options.policy,
+            drawn=self.options.draw is not None,
+            stripped=self.options.strip_names,
+            compensated=self.options.compensate,
         )
         refused = self._walk(ORDER[: ORDER.index(until) + 1], weights, seeded)
         results = Results(
@@ -238,20 +256,21 @@ class _Line:
             refused=refused,
         )
         if "render" in self.done:
-            publish.publish(results.folder, self.done, self.runner.store)
+            publish.publish(results.folder, self.done, self.runner.store, self.options.signer)
         return results
 
     def _walk(self, wanted: tuple[str, ...], weights: Handle[Weights], seeded: bool) -> str | None:
         steps = {
             "sample": lambda: self._sample(weights),
             "export": self._export,
-            "canonicalise": lambda: self.runner.run(canonicalise, exported=self.done["export"]),
+            "canonicalise": self._canonicalise,
             "calibrate": self._calibrate,
             "probe": self._probe,
             "rescale": self._rescale,
             "mark": self._mark,
             "search": self._search,
             "convert": self._convert,
+            "compensate": self._compensate,
             "build": self._build,
             "validate": self._validate,
             "render": self._render,
@@ -335,6 +354,17 @@ class _Line:
             samples=self.done["sample"],
         )
 
+    def _canonicalise(self) -> Handle[Any]:
+        """The canonical model; under ordinals where names are stripped, and then everything after it is."""
+        found = self.runner.run(canonicalise, exported=self.done["export"])
+        if not self.options.strip_names:
+            return found
+        self.done["strip"] = self.runner.run(strip, reference=found, precision=self.spec.precision)
+        names: Stripped = self.done["strip"].read()
+        precision = dataclasses.replace(self.spec.precision, fp32=names.fp32, bf16=names.bf16, fp16=names.fp16)
+        self.spec = dataclasses.replace(self.spec, precision=precision)
+        return self.done["strip"].part("model")
+
     def _calibrate(self) -> Handle[Any]:
         return self.runner.run(
             calibrate,
@@ -379,6 +409,15 @@ class _Line:
             reference=self.done["canonicalise"],
             rescaled=self.done.get("rescale"),
             plan=plan_of(self.done),
+        )
+
+    def _compensate(self) -> Handle[Any]:
+        return self.runner.run(
+            compensate,
+            reference=self.done["canonicalise"],
+            mixed=self.done["convert"],
+            samples=self.done["sample"],
+            inputs=self.spec.inputs,
         )
 
     def _mark(self) -> Handle[Any]:
@@ -474,6 +513,7 @@ class _Line:
             report=self.done["validate"],
             rendered=self.done["render"],
             invocation=self._invocation(),
+            names_stripped=self.options.strip_names,
             overrides=self.options.overrides,
         )
 
@@ -484,4 +524,5 @@ class _Line:
             spec=digest.of_file(self.spec.folder / spec_file.FILE),
             commit=clones.commit(self.root),
             parameters={name: str(value) for name, value in changed.items() if value is not None},
+            epoch=archive.given_epoch(),
         )

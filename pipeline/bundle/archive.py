@@ -76,7 +76,18 @@ def epoch() -> int:
     Raises:
         ShipError: It is not a number of seconds.
     """
-    given = os.environ.get("SOURCE_DATE_EPOCH", "0")
+    return given_epoch() or 0
+
+
+def given_epoch() -> int | None:
+    """Seconds that SOURCE_DATE_EPOCH gives, or None where it is not set.
+
+    Raises:
+        ShipError: It is not a number of seconds.
+    """
+    given = os.environ.get("SOURCE_DATE_EPOCH")
+    if given is None:
+        return None
     if not (given.isascii() and given.isdigit() and len(given) <= 11):
         raise ShipError(f"not a number of seconds: {given!r}", where="SOURCE_DATE_EPOCH", hint="such as 1767225600")
     return int(given)

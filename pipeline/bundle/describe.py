@@ -7,7 +7,7 @@ import platform
 from collections import Counter
 from collections.abc import Mapping
 
-from pipeline.bundle.manifest import Axis, File, Graph, Manifest, Plan, Precision, Role, Verdict
+from pipeline.bundle.manifest import Axis, File, Graph, Manifest, Plan, Precision, Verdict
 from pipeline.bundle.provenance import Subject
 from pipeline.core.artifacts import (
     EnginePlan,
@@ -15,6 +15,7 @@ from pipeline.core.artifacts import (
     Invocation,
     OnnxModel,
     PrecisionPlan,
+    Provenance,
     ValidationReport,
     Weights,
 )
@@ -62,25 +63,32 @@ def plan(item: EnginePlan) -> Plan:
 
 
 def graph(
-    mixed: OnnxModel, files: Mapping[Role, str], axes: Mapping[str, AxisRange], subjects: Mapping[str, str]
+    mixed: OnnxModel,
+    emulated: str,
+    axes: Mapping[str, AxisRange],
+    subjects: Mapping[str, str],
+    *,
+    names_stripped: bool,
 ) -> Graph:
     """The mixed graph's part of the manifest.
 
     Args:
         mixed: The graph.
-        files: Path in the bundle of the ONNX file and of its emulation.
+        emulated: Path of its emulation in the bundle.
         axes: Sizes of every dynamic axis.
         subjects: Digests of what was validated.
+        names_stripped: Whether its nodes and tensors carry ordinals.
     """
     return Graph(
-        path=files[Role.ONNX],
+        path=mixed.path.name,
         digest=subjects["mixed"],
-        emulated=files[Role.EMULATED],
+        emulated=emulated,
         exported=subjects["exported"],
         opset=mixed.opset,
         inputs=mixed.inputs,
         outputs=mixed.outputs,
         axes={name: Axis(min=size.min, opt=size.opt, max=size.max) for name, size in axes.items()},
+        names_stripped=names_stripped,
     )
 
 
@@ -106,10 +114,10 @@ def verdict(report: ValidationReport, overridden: tuple[str, ...]) -> Verdict:
     )
 
 
-def licences(weights: Weights, tokenizer: Weights) -> dict[str, str]:
-    """Licence of what a bundle holds that is not this project's; those of the tools are in the bill of materials."""
-    own = {} if tokenizer.tokenizer is None else {"tokenizer": tokenizer.provenance.licence}
-    return {"weights": weights.provenance.licence, **own}
+def sources(weights: Weights, tokenizer: Weights) -> dict[str, Provenance]:
+    """Where what the bundle holds comes from, by what it is."""
+    own = {} if tokenizer.tokenizer is None else {"tokenizer": tokenizer.provenance}
+    return {"weights": weights.provenance, **own}
 
 
 def timings(plans: EnginePlans) -> dict[str, dict[str, float]]:

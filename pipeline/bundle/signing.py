@@ -9,7 +9,7 @@ import base64
 import binascii
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 ALGORITHM = "ed25519"
 PASSPHRASE = "TRT_PIPELINE_KEY_PASSPHRASE"  # noqa: S105 (the name of the variable, not a secret)
 """Environment variable that holds the passphrase of a private key."""
-
-SIGNATURE_LIMIT = 64 << 10
-"""A signature file larger than this many bytes is not read."""
 
 Ask = Callable[[Path], str]
 """Asks a person for the passphrase of a key file."""
@@ -50,24 +47,34 @@ class Signature:
             raise ValueError(f"algorithm must be {ALGORITHM}, got {self.algorithm!r}")
 
 
-def key_id(public: Ed25519PublicKey) -> str:
-    """SHA-256 of a raw public key: by what signatures name it."""
-    return digest.of_bytes(public.public_bytes_raw())
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signer:
+    """A private key, ready to sign.
+
+    Attributes:
+        key_id: See `Signature`.
+        private: The key.
+    """
+
+    key_id: str
+    private: Ed25519PrivateKey = field(repr=False)
 
 
-def sign(folder: Path, private: Ed25519PrivateKey) -> Signature:
+def sign(folder: Path, signer: Signer) -> Signature:
     """Sign the manifest of the bundle in `folder`; the signature is written beside it.
 
     The same key and manifest give the same signature.
     """
     content = (folder / manifest.FILE).read_bytes()
-    record = Signature(
-        algorithm=ALGORITHM,
-        key_id=key_id(private.public_key()),
-        signature=base64.b64encode(private.sign(content)).decode(),
-    )
+    signature = base64.b64encode(signer.private.sign(content)).decode()
+    record = Signature(algorithm=ALGORITHM, key_id=signer.key_id, signature=signature)
     (folder / manifest.SIGNATURE).write_text(serde.dumps(record), encoding="utf-8")
     return record
+
+
+def key_id(public: Ed25519PublicKey) -> str:
+    """SHA-256 of a raw public key: by what signatures name it."""
+    return digest.of_bytes(public.public_bytes_raw())
 
 
 def parse(content: bytes, where: str) -> Signature:
@@ -138,8 +145,8 @@ def read_public(key: Path | bytes) -> Ed25519PublicKey:
     return found
 
 
-def read_private(path: Path, ask: Ask | None = None) -> Ed25519PrivateKey:
-    """A private key from a PEM file.
+def read_private(path: Path, ask: Ask | None = None) -> Signer:
+    """A private key from a PEM file, ready to sign.
 
     Its passphrase comes from the environment variable `PASSPHRASE`, else from `ask`.
 
@@ -159,7 +166,7 @@ def read_private(path: Path, ask: Ask | None = None) -> Ed25519PrivateKey:
         raise KeyFileError(what, where=str(path), hint=_MAKE) from error
     if not isinstance(found, Ed25519PrivateKey):
         raise KeyFileError("a private key, but not of Ed25519", where=str(path), hint=_MAKE)
-    return found
+    return Signer(key_id=key_id(found.public_key()), private=found)
 
 
 def generate(private: Path, public: Path, passphrase: bytes | None) -> str:

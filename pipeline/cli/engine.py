@@ -9,11 +9,13 @@ import click
 from pipeline.cli import options
 from pipeline.cli.context import Context
 from pipeline.cli.exit_codes import ExitCode
+from pipeline.core.artifacts import Overrides
 from pipeline.core.order import ORDER
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from pipeline.bundle.signing import Signer
     from pipeline.core.draw import Draw
     from pipeline.flow import Results
 
@@ -76,6 +78,9 @@ def run(
     draw: Draw | None = None,
     gpu_check: bool = False,
     compensate: bool = False,
+    overrides: Overrides | None = None,
+    signer: Signer | None = None,
+    strip_names: bool = False,
 ) -> Results:
     """Run the line for one engine, showing progress on stderr; who validates gets the written report too."""
     from pipeline import flow
@@ -88,6 +93,9 @@ def run(
         draw=draw,
         gpu_check=gpu_check,
         compensate=compensate,
+        overrides=overrides or Overrides(),
+        signer=signer,
+        strip_names=strip_names,
     )
     with context.reporter() as progress:
         return flow.run(name, root=context.root, options=chosen, progress=progress, until=until)

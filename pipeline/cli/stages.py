@@ -17,8 +17,8 @@ HELP = {
     "rescale": "Hold linear layers that leave fp16's range times powers of two: exact in fp32.",
     "mark": "Decide the precision of every node.",
     "convert": "Write the strongly typed mixed-precision graph.",
+    "compensate": "Take the mean error of rounding out of biases, where the spec asks for it.",
     "build": "Build the TensorRT plans.",
-    "ship": "Make the bundle; refuses what did not pass.",
 }
 
 
@@ -55,5 +55,5 @@ probe = _command("probe")
 rescale = _command("rescale")
 mark = _command("mark")
 convert = _command("convert")
+compensate = _command("compensate")
 build = _command("build")
-ship = _command("ship")

@@ -13,6 +13,7 @@ ORDER = (
     "mark",
     "search",
     "convert",
+    "compensate",
     "build",
     "validate",
     "render",

@@ -59,6 +59,7 @@ def ship(
     rendered: RenderedReport,
     invocation: Invocation,
     overrides: Overrides,
+    names_stripped: bool,
     *,
     out: Path,
     progress: Progress,
@@ -75,8 +76,9 @@ def ship(
         plans: The TensorRT plans.
         report: The verdict on them.
         rendered: The same verdict, written out.
-        invocation: From what the bundle was asked for; it goes into the provenance.
+        invocation: From what the bundle was asked for, and its date; it goes into the provenance.
         overrides: Refusals that do not hold this time; the manifest names what they overrode.
+        names_stripped: Whether `mixed` carries ordinals instead of the model's own names.
         out: Folder that gets the bundle.
         progress: Receives a step a file.
 
@@ -84,37 +86,34 @@ def ship(
         ShipError: Validation did not pass, was made on other weights or another graph, or has gaps; the weights are
             not the real ones or have no licence; or a plan is not the one that was validated.
     """
-    from pipeline.bundle import describe, gate, provenance, readme
-    from pipeline.bundle import tokenizer as tokenizers
+    from pipeline.bundle import describe, gate, provenance, readme, sbom
     from pipeline.bundle.consistency import PROVENANCE
-    from pipeline.bundle.manifest import ATTESTATION, Manifest, Role, core_digest
+    from pipeline.bundle.manifest import Manifest, Role, core_digest
     from pipeline.bundle.writer import Writer
     from pipeline.graph import io
 
-    overridden = gate.require(
-        name, gate.refusals(weights, mixed, io.model_digest(mixed), plan, plans, report), overrides
-    )
+    found = gate.refusals(weights, mixed, io.model_digest(mixed), plan, plans, report)
+    overridden = gate.require(name, found, overrides)
     writer = Writer(folder=out / "bundle", progress=progress)
+    holder = tokenizer if tokenizer is not None and tokenizer.tokenizer is not None else weights
     _add_plans(writer, name, plans)
     _add_graph(writer, mixed)
     writer.write(serde.dumps(plan), PRECISION, Role.PRECISION)
-    holder = tokenizer if tokenizer is not None and tokenizer.tokenizer is not None else weights
-    for source in tokenizers.files(holder.tokenizer) if holder.tokenizer is not None else ():
-        writer.copy(source, f"tokenizer/{source.name}", Role.TOKENIZER)
-    for source in (rendered.html, rendered.json):
-        writer.copy(source, f"{ATTESTATION}/{source.name}", Role.REPORT)
-    writer.write(serde.dumps(describe.timings(plans)), f"{ATTESTATION}/{TIMINGS}", Role.TIMINGS)
+    _add_tokenizer(writer, holder.tokenizer)
+    _add_measurements(writer, plans, rendered)
+    sources = describe.sources(weights, holder)
+    writer.write(sbom.render(name, writer.files, sources, epoch=invocation.epoch), sbom.FILE, Role.SBOM)
     record = Manifest(
         engine=name,
         core=core_digest(writer.files),
         files=writer.files,
         plans=tuple(describe.plan(item) for item in plans.plans),
-        graph=describe.graph(mixed, {Role.ONNX: mixed.path.name, Role.EMULATED: EMULATED}, axes, report.subjects),
+        graph=describe.graph(mixed, EMULATED, axes, report.subjects, names_stripped=names_stripped),
         precision=describe.precision(plan, PRECISION),
         weights=weights.provenance,
         tokenizer=None if holder.tokenizer is None else holder.provenance,
         verdict=describe.verdict(report, overridden),
-        licences=describe.licences(weights, holder),
+        licences={what: source.licence for what, source in sources.items()},
         versions=describe.versions(),
     )
     writer.write(readme.render(record), "README.md", Role.README)
@@ -122,6 +121,23 @@ def ship(
     writer.write(serde.dumps(provenance.statement(subject)), PROVENANCE, Role.PROVENANCE)
     record = dataclasses.replace(record, files=writer.files, core=core_digest(writer.files))
     return Bundle(folder=writer.folder, digest=writer.finish(record), core=record.core)
+
+
+def _add_tokenizer(writer: Writer, folder: Path | None) -> None:
+    from pipeline.bundle import tokenizer
+    from pipeline.bundle.manifest import Role
+
+    for source in tokenizer.files(folder) if folder is not None else ():
+        writer.copy(source, f"tokenizer/{source.name}", Role.TOKENIZER)
+
+
+def _add_measurements(writer: Writer, plans: EnginePlans, rendered: RenderedReport) -> None:
+    from pipeline.bundle import describe
+    from pipeline.bundle.manifest import ATTESTATION, Role
+
+    for source in (rendered.html, rendered.json):
+        writer.copy(source, f"{ATTESTATION}/{source.name}", Role.REPORT)
+    writer.write(serde.dumps(describe.timings(plans)), f"{ATTESTATION}/{TIMINGS}", Role.TIMINGS)
 
 
 def _add_plans(writer: Writer, name: str, plans: EnginePlans) -> None:

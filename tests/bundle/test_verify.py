@@ -6,12 +6,12 @@ import pytest
 from pipeline.bundle import container, schema, verify
 from pipeline.core import serde
 from pipeline.core.errors import BundleError
-from tests import bundles
+from tests import shipping
 
 
 @pytest.fixture
 def bundle(tmp_path):
-    return bundles.shipped(tmp_path / "bundle")
+    return shipping.shipped(tmp_path / "bundle")
 
 
 def problems(bundle):
@@ -29,7 +29,7 @@ def change_manifest(bundle, change):
 
 def test_a_whole_bundle(bundle):
     found = verify.verify(bundle)
-    assert found.checked[0].startswith("12 files, ")
+    assert found.checked[0].startswith("13 files, ")
     assert found.checked[1:] == (
         "header of tensorrt-rtx-sm86-sm89.plan: version and targets are those in the manifest",
         "precision.json is the recipe in the manifest",

@@ -9,7 +9,7 @@ from pipeline.core import serde
 from pipeline.core.errors import GraphError, StoreError
 from pipeline.core.spec import EngineSpec
 from pipeline.core.store import Store
-from tests import bundles, records
+from tests import records, shipping
 
 GRAPH = """
 <ir_version: 10, opset_import: ["" : 20]>
@@ -22,7 +22,7 @@ g (float[batch, 4] x) => (float[batch, 4] y) {
 
 @pytest.fixture
 def bundle(tmp_path):
-    return bundles.shipped(tmp_path / "bundle")
+    return shipping.shipped(tmp_path / "bundle")
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ from pipeline.core.artifacts import Check, PrecisionPlan, ValidationReport
 from pipeline.core.errors import ShipError
 from pipeline.core.progress import Silent
 from pipeline.stages.ship import ship
-from tests import bundles, records
+from tests import records, shipping
 
 
 @pytest.fixture
 def inputs(tmp_path):
-    return bundles.inputs(tmp_path)
+    return shipping.inputs(tmp_path)
 
 
 @pytest.fixture
@@ -42,6 +42,7 @@ def test_a_bundle_holds_everything_and_names_it(inputs, out):
     assert {name: file.role for name, file in manifest.files.items()} == {
         "README.md": Role.README,
         "emulated.onnx": Role.EMULATED,
+        "sbom.cdx.json": Role.SBOM,
         "model.onnx": Role.ONNX,
         "model.onnx.data": Role.ONNX,
         "tensorrt-rtx-sm86-sm89.plan": Role.PLAN,

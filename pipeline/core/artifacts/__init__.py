@@ -21,6 +21,7 @@ from pipeline.core.artifacts.models import (
     Check,
     Fate,
     OnnxModel,
+    Stripped,
     TensorInfo,
 )
 from pipeline.core.artifacts.precision import (
@@ -124,6 +125,7 @@ __all__ = [
     "SearchPoint",
     "SearchResult",
     "SourceTree",
+    "Stripped",
     "TaskVerdict",
     "TensorInfo",
     "TensorRange",

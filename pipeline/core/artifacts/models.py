@@ -98,3 +98,22 @@ class OnnxModel:
     fates: tuple[Fate, ...] = ()
     given: dict[str, Format] = field(default_factory=dict)
     checks: tuple[Check, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stripped:
+    """A model under ordinals, and the one place that tells what they stand for.
+
+    Attributes:
+        model: The model.
+        names: JSON file with every old name and what it became; it never goes into a bundle.
+        fp32: Nodes that the spec's patterns for fp32 named, by their new names.
+        bf16: Likewise for bf16.
+        fp16: Likewise for fp16.
+    """
+
+    model: OnnxModel
+    names: Path
+    fp32: tuple[str, ...] = ()
+    bf16: tuple[str, ...] = ()
+    fp16: tuple[str, ...] = ()

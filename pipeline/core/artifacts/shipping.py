@@ -23,17 +23,19 @@ class Bundle:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invocation:
-    """From what a bundle was asked for: no part of its reproducible core.
+    """From what a bundle was asked for; only `epoch` enters its reproducible core.
 
     Attributes:
         spec: SHA-256 of `engine.toml`.
         commit: Commit of the clone, with `+changes` where files that git knows differ from it; None without git.
         parameters: What the command line changed about the spec.
+        epoch: Seconds since 1970 that SOURCE_DATE_EPOCH gives the bundle; None where it is not set.
     """
 
     spec: str
     commit: str | None
     parameters: dict[str, str]
+    epoch: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
