@@ -26,6 +26,7 @@ COMMANDS = {
     "baseline": "baseline:baseline",
     "doctor": "doctor:doctor",
     "verify": "verify:verify",
+    "keygen": "ship:keygen",
     "run": "run:run",
     "bench": "bench:bench",
     "rebuild": "rebuild:rebuild",
@@ -40,9 +41,10 @@ COMMANDS = {
     "rescale": "stages:rescale",
     "mark": "stages:mark",
     "convert": "stages:convert",
+    "compensate": "stages:compensate",
     "build": "stages:build",
     "validate": "validate:validate",
-    "ship": "stages:ship",
+    "ship": "ship:ship",
 }
 """Command name to `module:attribute` below `pipeline.cli`, in the order that `--help` lists them."""
 
