@@ -1,12 +1,14 @@
-"""Mixed precision by ours and by the peers, side by side: `python -m tests.benchmarks.precision_peers [MODEL …]`.
+"""Mixed precision by ours and by the peers, side by side: `python -m tests.benchmarks.precision_peers [MODEL …] [--only TEXT]`.
 
 Each is given the canonical fp32 model and the same calibration batch; what each writes is judged alike, by the emulator
 on held-out samples and by the plan that TensorRT-RTX builds of it. Results are kept beside the environments, so that
-models can be run one at a time; the table shows all that there are.
+models, and with `--only` the contestants whose names hold TEXT, can be run one at a time; the table shows all that there
+are.
 """
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
 import shutil
@@ -48,23 +50,28 @@ class Subject:
     folder: Path
 
 
-def main(names: list[str]) -> None:
+def main(names: list[str], only: str = "") -> None:
     """Run the models named, or all of them, and print the table of all results there are."""
     if strangers := [name for name in names if name not in MODELS]:
         sys.exit(f"error: no model {strangers[0]!r} here; there are {', '.join(MODELS)}")
     for name in names or MODELS:
-        rows = list(_rows(_subject(name)))
         RESULTS.mkdir(parents=True, exist_ok=True)
-        (RESULTS / f"{name}.json").write_text(json.dumps(rows, indent=1))
+        for row in _rows(_subject(name), only):
+            (RESULTS / f"{name}.json").write_text(json.dumps([*_known(name, row["who"]), row], indent=1))
     _show()
+
+
+def _known(name: str, but: object = None) -> list[dict[str, object]]:
+    """Rows of a model that were measured before, apart from one contestant's."""
+    path = RESULTS / f"{name}.json"
+    return [row for row in json.loads(path.read_text()) if row["who"] != but] if path.is_file() else []
 
 
 def _subject(name: str) -> Subject:
     weights = "seeded" if name == "bert-base" else "auto"
     results = flow.run(name, root=ROOT, options=flow.Options(weights=weights), progress=Silent(), until="canonicalise")
     folder = FOLDER / f"precision-{name}"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for record, stage in (("exported", "export"), ("reference", "canonicalise"), ("samples", "sample")):
         (folder / f"{record}.json").write_text(serde.dumps(results.artifact(stage)))
     return Subject(name=name, results=results, batch=_batch(results, folder), folder=folder)
@@ -93,7 +100,7 @@ def _contestants(subject: Subject, batch: Path) -> Iterator[tuple[str, list[str 
     """Name, command and result of each."""
     model = subject.results.artifact("canonicalise").path
     for policy in ("sensitive", "search"):
-        out = _empty(subject.folder / f"ours-{policy}")
+        out = subject.folder / f"ours-{policy}"
         ours = [
             sys.executable,
             "-m",
@@ -106,24 +113,26 @@ def _contestants(subject: Subject, batch: Path) -> Iterator[tuple[str, list[str 
         ]
         yield f"ours, {policy}", ours, out / "model.onnx"
     for name, extra in (("", []), (", no norms, no softmax", ["LayerNormalization", "Softmax"])):
-        out = _empty(subject.folder / f"autocast{len(extra)}") / "model.onnx"
+        out = subject.folder / f"autocast{len(extra)}" / "model.onnx"
         command = [python_with("modelopt", AUTOCAST), "-m", "modelopt.onnx.autocast", "--onnx_path", model]
         command += ["--output_path", out, "--calibration_data", batch]
         yield f"AutoCast 0.47{name}", [*command, *(["--op_types_to_exclude", *extra] if extra else [])], out
-    out = _empty(subject.folder / "converter") / "model.onnx"
+    out = subject.folder / "converter" / "model.onnx"
     script = Path(__file__).with_name("auto_mixed.py")
     yield "auto_mixed_precision 1.16", [python_with("converter", CONVERTER), script, model, batch, out], out
 
 
-def _rows(subject: Subject) -> Iterator[dict[str, object]]:
+def _rows(subject: Subject, only: str) -> Iterator[dict[str, object]]:
     spec, exported, samples = (subject.results.spec, *map(subject.results.artifact, ("export", "sample")))
     reference = graph_facts.task_of(exported, spec, samples)
     runs = [("", subject.batch)] + ([("unpadded data: ", _unpadded(subject))] if subject.name == UNPADDED else [])
     for prefix, batch in runs:
         for who, command, written in _contestants(subject, batch):
-            if prefix and not who.startswith(("ours, sensitive", "AutoCast")):
+            left_out = prefix and not who.startswith(("ours, sensitive", "AutoCast"))
+            if left_out or only not in prefix + who:
                 continue
             print(f"{subject.name}: {prefix}{who} …", file=sys.stderr, flush=True)
+            _empty(written.parent)
             limit = None if who.startswith("ours") else LIMIT
             found = attempt(command, log=subject.folder / f"{prefix}{who}.log", limit=limit)
             row: dict[str, object] = {"model": subject.name, "who": prefix + who, "reference": reference}
@@ -137,10 +146,9 @@ def _rows(subject: Subject) -> Iterator[dict[str, object]]:
             yield row
 
 
-def _empty(folder: Path) -> Path:
+def _empty(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    return folder
 
 
 def _show() -> None:
@@ -162,8 +170,7 @@ def _show() -> None:
     for heading in ("model", "", *headers, "note"):
         table.add_column(heading, justify="right" if heading in headers else "left")
     for name in MODELS:
-        path = RESULTS / f"{name}.json"
-        for row in json.loads(path.read_text()) if path.is_file() else ():
+        for row in _known(name):
             table.add_row(*_cells(row))
         table.add_section()
     Console(width=200).print(table)
@@ -188,4 +195,8 @@ def _cell(value: object, form: str) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("models", nargs="*", metavar="MODEL")
+    parser.add_argument("--only", default="", metavar="TEXT")
+    given = parser.parse_args()
+    main(given.models, given.only)
