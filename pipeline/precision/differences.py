@@ -104,7 +104,10 @@ class Difference:
         signal: Sum of squares of the reference.
         power: Sum of squares of the candidate.
         noise: Sum of squares of the difference.
-        worst: Index of the batch with the largest `max_abs`, or -1.
+        worst: Index of the batch with the largest relative error, or -1.
+        batches: Batches merged; 0 for a single one.
+        relative: Sum of the relative errors of the merged batches: infinite where one mismatches.
+        largest: Largest of them.
     """
 
     elements: int = 0
@@ -118,9 +121,13 @@ class Difference:
     inf_candidate: int = 0
     mismatched: int = 0
     worst: int = -1
+    batches: int = 0
+    relative: float = 0.0
+    largest: float = 0.0
 
     def merge(self, other: Difference) -> Difference:
         """Both together."""
+        (count, total, largest), (more, added, other_largest) = self._by_batch(), other._by_batch()
         return Difference(
             elements=self.elements + other.elements,
             max_abs=max(self.max_abs, other.max_abs),
@@ -132,8 +139,18 @@ class Difference:
             inf_reference=self.inf_reference + other.inf_reference,
             inf_candidate=self.inf_candidate + other.inf_candidate,
             mismatched=self.mismatched + other.mismatched,
-            worst=other.worst if other.max_abs > self.max_abs or self.worst < 0 else self.worst,
+            worst=other.worst if other_largest > largest or self.worst < 0 else self.worst,
+            batches=count + more,
+            relative=total + added,
+            largest=max(largest, other_largest),
         )
+
+    def _by_batch(self) -> tuple[int, float, float]:
+        """Batches, the sum of their relative errors, and the largest of these."""
+        if self.batches or self.worst < 0:
+            return self.batches, self.relative, self.largest
+        own = math.inf if self.mismatched else _ratio(self.noise, self.signal)
+        return 1, own, own
 
     def injected(self) -> Injected:
         """The figures that are reported of what a node adds by itself."""
@@ -147,6 +164,7 @@ class Difference:
 
     def stats(self) -> ErrorStats:
         """The figures that are reported."""
+        count, total, largest = self._by_batch()
         return ErrorStats(
             elements=self.elements,
             max_abs=self.max_abs,
@@ -159,6 +177,8 @@ class Difference:
             inf_candidate=self.inf_candidate,
             mismatched_nonfinite=self.mismatched,
             worst_sample=self.worst,
+            worst_relative_l2=largest,
+            mean_relative_l2=total / count if count else 0.0,
         )
 
     def _cosine(self) -> float:

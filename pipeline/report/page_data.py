@@ -34,6 +34,8 @@ STATS: dict[str, Callable[[ErrorStats], float]] = {
     "infReference": lambda stats: stats.inf_reference,
     "mismatched": lambda stats: stats.mismatched_nonfinite,
     "worst": lambda stats: stats.worst_sample,
+    "worstRelative": lambda stats: stats.worst_relative_l2,
+    "meanRelative": lambda stats: stats.mean_relative_l2,
 }
 
 

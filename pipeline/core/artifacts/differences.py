@@ -32,7 +32,10 @@ class ErrorStats:
         inf_candidate: Infinities in the candidate.
         mismatched_nonfinite: Positions where one is non-finite and the other is not the same non-finite value
             (NaN never equals NaN).
-        worst_sample: Index of the batch with the largest `max_abs`, or -1.
+        worst_sample: Index of the batch with the largest relative error (a mismatch is larger than any), or -1. With
+            one sample a batch it is the sample.
+        worst_relative_l2: The relative error of that batch; inf where it has a mismatch.
+        mean_relative_l2: Mean of the relative errors of the batches.
     """
 
     elements: int
@@ -46,6 +49,8 @@ class ErrorStats:
     inf_candidate: int = 0
     mismatched_nonfinite: int = 0
     worst_sample: int = -1
+    worst_relative_l2: float = 0.0
+    mean_relative_l2: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

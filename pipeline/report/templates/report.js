@@ -169,7 +169,9 @@ function detail(i) {
     ["Injected by its node", layers.own[i] == null ? null :
       `SQNR ${show.db(layers.ownSqnr[i])}` + (layers.ownNonfinite[i] ? `; ${layers.ownNonfinite[i]} values become NaN or infinite here` : "")],
     ["Relative L2", show.figure(layers.relative[i])],
-    ["Max abs", show.figure(layers.max[i]) + (layers.worst[i] >= 0 ? ` in batch ${layers.worst[i]}` : "")],
+    ["Over batches", !(layers.worst[i] >= 0) ? null :
+      `relative L2 ${show.figure(layers.meanRelative[i])} on average, ${show.figure(layers.worstRelative[i])} in the worst, batch ${layers.worst[i]}`],
+    ["Max abs", show.figure(layers.max[i])],
     ["Cosine", layers.cosine[i] == null ? null : String(layers.cosine[i])],
     ["Elements", layers.elements[i]],
     ["NaN, infinities", layers.nan[i] == null ? null :
