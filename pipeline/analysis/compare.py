@@ -98,7 +98,9 @@ class _Look:
         self.masks: dict[str, Mask] = {}
         pairs = [(pair, mask_of(shape_of(pair.reference), inputs)) for pair in merged.pairs]
         masks = {mask.name: mask for _, mask in pairs if mask is not None}
-        values = {name: mask_input(merged.model.graph, name, mask.rank) for name, mask in masks.items()}
+        # Multiplying by 0 or 1 is far quicker than Where; what is not finite becomes NaN, and gets a second look.
+        self.kind: type[np.bool_ | np.float32] = np.float32 if reducer is differences.quick else np.bool_
+        values = {name: mask_input(merged.model.graph, name, mask.rank, self.kind) for name, mask in masks.items()}
         position = {node: index for index, node in enumerate(merged.model.graph)}
         taps, alone = [], []
         for pair, mask in pairs:
@@ -126,7 +128,10 @@ class _Look:
         for index, file in enumerate(files):
             feeds = batches.read(file, self.names)
             keep = {mask.name: mask.array(feeds) for mask in self.masks.values()}
-            arrays = self.session({**feeds, **{name: keep[name] for name in self.session.inputs if name in keep}})
+            factors: dict[str, Any] = {
+                name: keep[name].astype(self.kind) for name in self.session.inputs if name in keep
+            }
+            arrays = self.session({**feeds, **factors})
             shares = {key: float(np.mean(keep[mask.name])) for key, mask in self.masks.items()}
             for key, part in self._parts(arrays, index, shares):
                 if part is None:
@@ -177,10 +182,10 @@ def shape_of(value: ir.Value) -> tuple[int | str, ...]:
     return tuple(dim if isinstance(dim, int) else str(dim.value) for dim in value.shape)
 
 
-def mask_input(graph: ir.Graph, name: str, rank: int) -> ir.Value:
-    """A new graph input that takes the array of a mask."""
+def mask_input(graph: ir.Graph, name: str, rank: int, kind: type[np.bool_ | np.float32] = np.bool_) -> ir.Value:
+    """A new graph input that takes the array of a mask, as booleans or as factors 0 and 1."""
     shape = ir.Shape([f"{name}.{axis}" for axis in range(rank)])
-    value = ir.Value(name=name, type=ir.TensorType(ir.DataType.BOOL), shape=shape)
+    value = ir.Value(name=name, type=ir.TensorType(ir.DataType.from_numpy(np.dtype(kind))), shape=shape)
     graph.inputs.append(value)
     return value
 
@@ -205,8 +210,7 @@ def _tap(
     sides = (as_float(model, one), as_float(model, other))
     if keep is None:
         return Tap(key=key, values=sides)
-    zero = _zero(model.graph)
-    nodes = [ir.node("Where", [keep, value, zero], name=f"{key}::{value.name}") for value in sides]
+    nodes = [_masked(model, value, keep, f"{key}::{value.name}") for value in sides]
     for node in nodes:
         node.outputs[0].name, node.outputs[0].dtype = f"{node.name}::kept", ir.DataType.FLOAT
     _, last = max(zip((one, other), sides, strict=True), key=lambda both: position.get(both[0].producer(), -1))  # type: ignore[arg-type]
@@ -218,9 +222,15 @@ def _tap(
     return Tap(key=key, values=(nodes[0].outputs[0], nodes[1].outputs[0]))
 
 
+def _masked(model: ir.Model, value: ir.Value, keep: ir.Value, name: str) -> ir.Node:
+    if keep.dtype is ir.DataType.FLOAT:
+        return ir.node("Mul", [value, keep], name=name)
+    return ir.node("Where", [keep, value, _zero(model.graph)], name=name)
+
+
 def keep_only(model: ir.Model, value: ir.Value, keep: ir.Value) -> ir.Value:
     """`value` with zeros where `keep` is False, computed right after it."""
-    node = ir.node("Where", [keep, value, _zero(model.graph)], name=f"{KEPT}::{value.name}")
+    node = _masked(model, value, keep, f"{KEPT}::{value.name}")
     node.outputs[0].name, node.outputs[0].dtype = f"{value.name}{KEPT}", ir.DataType.FLOAT
     producer = value.producer()
     if producer is None:

@@ -21,23 +21,23 @@ Quick (r, c) => (shape_r, shape_c, low, high, signal, power, noise) {
     d = Sub(c, r)
     low = ReduceMin <keepdims = 0> (d)
     high = ReduceMax <keepdims = 0> (d)
-    r64 = Cast <to = 11> (r)
-    c64 = Cast <to = 11> (c)
-    d64 = Cast <to = 11> (d)
-    signal = ReduceSumSquare <keepdims = 0> (r64)
-    power = ReduceSumSquare <keepdims = 0> (c64)
-    noise = ReduceSumSquare <keepdims = 0> (d64)
+    signal = ReduceSumSquare <keepdims = 0> (r)
+    power = ReduceSumSquare <keepdims = 0> (c)
+    noise = ReduceSumSquare <keepdims = 0> (d)
 }
 """
-"""Exact where every element of both is finite; otherwise `noise` is NaN or infinite."""
+"""Sums in fp32, a quarter of the time that float64 takes: to 2e-4 at three million elements, 0.001 dB.
+
+Where an element of either is not finite, or a square leaves the range of fp32, a sum is NaN or infinite; where squares
+may have been lost to underflow, or there are too many of them, `read` sees it.
+"""
 
 BRIEF = """
 Brief (r, c) => (low, high, noise) {
     d = Sub(c, r)
     low = ReduceMin <keepdims = 0> (d)
     high = ReduceMax <keepdims = 0> (d)
-    d64 = Cast <to = 11> (d)
-    noise = ReduceSumSquare <keepdims = 0> (d64)
+    noise = ReduceSumSquare <keepdims = 0> (d)
 }
 """
 """What `QUICK` has not yet said of a second candidate for the same reference."""
@@ -83,15 +83,21 @@ Full (r, c, largest, zero) => (shape_r, shape_c, low, high, signal, power, noise
 
 _F, _D, _I = ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.INT64
 
-quick = Reducer(body=QUICK, constants={}, outputs=(_I, _I, _F, _F, _D, _D, _D))
+quick = Reducer(body=QUICK, constants={}, outputs=(_I, _I, _F, _F, _F, _F, _F))
 
-brief = Reducer(body=BRIEF, constants={}, outputs=(_F, _F, _D))
+brief = Reducer(body=BRIEF, constants={}, outputs=(_F, _F, _F))
 
 full = Reducer(
     body=FULL,
     constants={"largest": np.array(np.finfo(np.float32).max), "zero": np.array(0, np.float32)},
     outputs=(_I, _I, *[_D] * 10),
 )
+
+SQUARES_LOST_BELOW = 1e-30
+"""Mean square from which on what fp32 loses of smaller squares (under 1.2e-38 each) does not count."""
+
+MOST_SUMMED = 1 << 26
+"""Elements from which on sums in fp32 are not trusted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,7 +209,7 @@ def _ratio(noise: float, signal: float) -> float:
 
 
 def read(outputs: Sequence[Any], *, batch: int, share: float = 1.0) -> Difference | None:
-    """What either template found, or None where `QUICK` met a non-finite element and only `FULL` can tell.
+    """What either template found, or None where only `FULL` can tell: `QUICK` could not.
 
     Args:
         outputs: What the template gave.
@@ -219,12 +225,13 @@ def read(outputs: Sequence[Any], *, batch: int, share: float = 1.0) -> Differenc
     whole = math.prod(shape_r.tolist())
     if whole == 0:
         return Difference()
-    if not counts and not (math.isfinite(noise) and math.isfinite(signal) and math.isfinite(power)):
+    size = max(float(high), -float(low))
+    if not counts and not _told(size, (signal, power, noise), whole):
         return None
     nan_r, nan_c, inf_r, inf_c, agree = (int(count) for count in counts) if counts else (0, 0, 0, 0, whole)
     return Difference(
         elements=round(whole * share),
-        max_abs=max(float(high), -float(low)),
+        max_abs=size,
         signal=float(signal),
         power=float(power),
         noise=float(noise),
@@ -238,7 +245,7 @@ def read(outputs: Sequence[Any], *, batch: int, share: float = 1.0) -> Differenc
 
 
 def read_brief(outputs: Sequence[Any], of_first: Sequence[Any], *, batch: int, share: float = 1.0) -> Difference | None:
-    """What `BRIEF` found, or None where it met a non-finite element.
+    """What `BRIEF` found, or None where only `FULL` can tell.
 
     Args:
         outputs: What the template gave.
@@ -250,10 +257,16 @@ def read_brief(outputs: Sequence[Any], of_first: Sequence[Any], *, batch: int, s
     whole, signal = math.prod(of_first[0].tolist()), float(of_first[4])
     if whole == 0:
         return Difference()
-    if not (math.isfinite(noise) and math.isfinite(signal)):
-        return None
     size = max(float(high), -float(low))
+    if not _told(size, (signal, noise), whole):
+        return None
     return Difference(elements=round(whole * share), max_abs=size, signal=signal, noise=float(noise), worst=batch)
+
+
+def _told(size: float, sums: Sequence[float], elements: int) -> bool:
+    """Whether sums of squares in fp32 tell the truth: nothing left its range upwards or, where it counts, downwards."""
+    trusted = elements <= MOST_SUMMED and all(math.isfinite(value) for value in sums)
+    return trusted and (size == 0 or min(sums) >= elements * SQUARES_LOST_BELOW)
 
 
 def between(reference: np.ndarray[Any, Any], candidate: np.ndarray[Any, Any], *, batch: int) -> Difference:
