@@ -13,6 +13,7 @@ from pipeline.core.artifacts import (
     ActivationRanges,
     Bundle,
     Check,
+    Compensated,
     EnginePlan,
     EnginePlans,
     FusionBaseline,
@@ -107,6 +108,18 @@ def _baseline(artifact: FusionBaseline, screen: Console) -> None:
 @show.register(type(None))
 def _nothing(artifact: None, screen: Console) -> None:
     screen.print("not run: the spec or its policy does without this stage")
+
+
+@show.register
+def _compensated(artifact: Compensated, screen: Console) -> None:
+    rows = [
+        (item.node, item.module, f"{item.before_db:.2f}", f"{item.after_db:.2f}", item.refused or "corrected")
+        for item in artifact.layers
+    ]
+    grid(screen, ["layer", "module", ">SQNR dB before", ">after", ""], rows, title="each layer by itself, held out")
+    outputs = [(item.output, f"{item.before_db:.2f}", f"{item.after_db:.2f}") for item in artifact.outputs]
+    grid(screen, ["output", ">SQNR dB before", ">after"], outputs, title=f"{artifact.samples} held-out samples")
+    checks(screen, artifact.model.checks)
 
 
 @show.register
