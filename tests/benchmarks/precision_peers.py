@@ -1,9 +1,9 @@
 """Mixed precision by ours and by the peers, side by side.
 
-`python -m tests.benchmarks.precision_peers [MODEL …] [--only TEXT]`: each is given the canonical fp32 model and the same
-calibration batch; what each writes is judged alike, by the emulator on held-out samples and by the plan that
-TensorRT-RTX builds of it. Results are kept beside the environments, so that models, and with `--only` the contestants
-whose names hold TEXT, can be run one at a time; the table shows all that there are.
+`python -m tests.benchmarks.precision_peers [MODEL …] [--only TEXT]`: each is given the canonical fp32 model and one
+calibration batch, the same for all; what each writes is judged alike, by the emulator on held-out samples and by the
+plan that TensorRT-RTX builds of it. Results are kept beside the environments, so that models, and with `--only` the
+contestants whose names hold TEXT, can be run one at a time; the table shows all that there are.
 """
 
 from __future__ import annotations
