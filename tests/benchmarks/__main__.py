@@ -7,9 +7,9 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import decide, layers, precision_peers
+from tests.benchmarks import decide, layers, planted, precision_peers, search
 
-BENCHMARKS = {"decide": decide, "layers": layers}
+BENCHMARKS = {"decide": decide, "layers": layers, "planted": planted, "search": search}
 
 
 def main(names: list[str]) -> None:
