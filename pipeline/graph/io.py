@@ -13,6 +13,7 @@ from pipeline.core import digest
 from pipeline.core.artifacts import Check, Fate, OnnxModel, Provenance, TensorInfo
 from pipeline.core.errors import GraphError
 from pipeline.core.formats import Format
+from pipeline.graph.sound import require_sound
 
 FILE = "model.onnx"
 DATA = "model.onnx.data"
@@ -40,7 +41,7 @@ def load(path: Path) -> ir.Model:
     """Read an ONNX file; weights in external data stay on disk until they are used.
 
     Raises:
-        GraphError: It is not an ONNX file, or its external data lies outside its folder.
+        GraphError: It is not an ONNX file, or not a sound one (see `graph.sound`).
     """
     try:
         model = ir.load(path)
@@ -48,7 +49,7 @@ def load(path: Path) -> ir.Model:
         raise GraphError("no such ONNX file", where=str(path)) from error
     except Exception as error:  # protobuf and onnx-ir raise many types for a damaged file
         raise GraphError(f"not a readable ONNX model: {error}", where=str(path)) from error
-    _require_local_data(model, path)
+    require_sound(model, path)
     return model
 
 
@@ -141,15 +142,3 @@ def _info(value: ir.Value) -> TensorInfo:
         raise GraphError("a graph input or output has no name, type or shape", where=str(value.name))
     shape = tuple(dim if isinstance(dim, int) else str(dim.value) for dim in value.shape)
     return TensorInfo(name=value.name, dtype=NUMPY_NAMES.get(value.dtype, value.dtype.name.lower()), shape=shape)
-
-
-def _require_local_data(model: ir.Model, path: Path) -> None:
-    folder = path.parent.resolve()
-    for value in model.graph.initializers.values():
-        tensor = value.const_value
-        if isinstance(tensor, ir.ExternalTensor) and not Path(tensor.path).resolve().is_relative_to(folder):
-            raise GraphError(
-                f"initializer {value.name} lies outside the model's folder ({tensor.location})",
-                where=str(path),
-                hint="external data must lie beside the ONNX file",
-            )
