@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from pipeline.bundle.manifest import Axis, File, Graph, Manifest, Plan, Precision, Verdict
 from pipeline.bundle.provenance import Subject
+from pipeline.core import digest
 from pipeline.core.artifacts import (
     EnginePlan,
     EnginePlans,
@@ -120,9 +121,15 @@ def sources(weights: Weights, tokenizer: Weights) -> dict[str, Provenance]:
     return {"weights": weights.provenance, **own}
 
 
-def timings(plans: EnginePlans) -> dict[str, dict[str, float]]:
+def timings(plans: EnginePlans) -> dict[str, dict[str, float | str | None]]:
     """What was measured while the plans were built: no part of what can be reproduced."""
-    return {plan_name(item): {"build_seconds": round(item.seconds, 3)} for item in plans.plans}
+    return {
+        plan_name(item): {
+            "build_seconds": round(item.seconds, 3),
+            "timing_cache_sha256": None if item.timing_cache is None else digest.of_file(item.timing_cache),
+        }
+        for item in plans.plans
+    }
 
 
 def subject(record: Manifest, files: Mapping[str, File], invocation: Invocation, graphs: Mapping[str, str]) -> Subject:

@@ -20,6 +20,7 @@ class Concern(StrEnum):
     """What a refusal is about, and so which option overrides it."""
 
     WEIGHTS = "weights"
+    PLAN = "plan"
     LICENCE = "licence"
     VALIDATION = "validation"
 
@@ -48,6 +49,7 @@ def refusals(
     return (
         *_of(Concern.WEIGHTS, _about_weights(weights, mixed, report)),
         *_of(Concern.LICENCE, _about_licence(weights)),
+        *_of(Concern.PLAN, _about_marks(plans)),
         *_of(Concern.VALIDATION, _about_subjects(report, graph, plans)),
         *_of(Concern.VALIDATION, _about_verdict(report, plan)),
         *_of(Concern.VALIDATION, _about_layers(report, plan)),
@@ -61,8 +63,8 @@ def require(name: str, found: tuple[Refusal, ...], overrides: Overrides) -> tupl
     Raises:
         ShipError: A reason is not overridden.
     """
-    heeded = {Concern.WEIGHTS: True, Concern.LICENCE: not overrides.unlicensed}
-    standing = [item for item in found if heeded.get(item.concern, not overrides.unvalidated)]
+    overridden = {Concern.LICENCE: overrides.unlicensed, Concern.VALIDATION: overrides.unvalidated}
+    standing = [item for item in found if not overridden.get(item.concern, False)]
     if standing:
         listing = "".join(f"\n  - {item.text}" for item in standing)
         raise ShipError(f"refused to ship{listing}", where=name, hint=_hint({item.concern for item in standing}))
@@ -74,6 +76,8 @@ def _hint(concerns: set[Concern]) -> str:
         return "report.html shows each layer and its reason"
     if Concern.LICENCE in concerns:
         return "state `licence` in engine.toml, or give --allow-unlicensed if you may ship them all the same"
+    if Concern.PLAN in concerns:
+        return "set build.debug_tensors to false in engine.toml, which makes another plan"
     return "run with WEIGHTS=pretrained, and ship what was made from that"
 
 
@@ -92,6 +96,12 @@ def _about_weights(weights: Weights, mixed: OnnxModel, report: ValidationReport)
 def _about_licence(weights: Weights) -> Iterator[str]:
     if weights.provenance.licence.strip().upper() in UNSTATED:
         yield f"nobody stated a licence of the weights ({weights.provenance.source})"
+
+
+def _about_marks(plans: EnginePlans) -> Iterator[str]:
+    for item in plans.plans:
+        if any("debug" in flag.lower() for flag in item.flags):
+            yield f"{item.path.name} hands out its inner tensors: build.debug_tensors is on"
 
 
 def _about_subjects(report: ValidationReport, graph: str, plans: EnginePlans) -> Iterator[str]:

@@ -17,6 +17,7 @@ from pipeline.core.artifacts import (
     OnnxModel,
     PlanText,
     PrecisionPlan,
+    Scratchpad,
 )
 from pipeline.core.errors import BackendUnavailable, BuildError
 from pipeline.core.progress import Progress
@@ -48,6 +49,7 @@ def build(
     inputs: dict[str, InputSpec],
     axes: dict[str, AxisRange],
     build: BuildSpec,
+    scratchpad: Scratchpad | None = None,
     *,
     out: Path,
     progress: Progress,
@@ -55,6 +57,17 @@ def build(
     """Build one TensorRT-RTX plan for all named targets, and a TensorRT plan for the GPU at hand where `gpu` is named.
 
     Where the named targets cannot share a plan, each is built alone, so that it is known by name which cannot be had.
+
+    Args:
+        mixed: The strongly typed graph.
+        plan: Its precision plan.
+        baseline: The all-low plan, which this one should not fall behind.
+        inputs: Graph inputs.
+        axes: Sizes of every dynamic axis.
+        build: Targets and settings.
+        scratchpad: Keeps TensorRT's timing caches from one build to the next; TensorRT-RTX has none.
+        out: Receives plans, logs and the timing cache.
+        progress: Told of TensorRT's phases.
 
     Returns:
         The plans, each with its log, its settings, the checks `parsed`, `built` and `fusion`, and the fused kernels it
@@ -71,6 +84,7 @@ def build(
         spec=build,
         profiles=profiles.of_inputs(inputs, axes),
         sizes={name: axis.opt for name, axis in axes.items()},
+        timings=None if scratchpad is None else scratchpad.folder,
         out=out,
         progress=progress,
     )
@@ -87,6 +101,7 @@ class _Work:
     spec: BuildSpec
     profiles: dict[str, Shapes]
     sizes: dict[str, int]
+    timings: Path | None
     out: Path
     progress: Progress
 
@@ -116,6 +131,7 @@ def _build_named(work: _Work, targets: tuple[str, ...]) -> tuple[_Result, ...]:
 
 
 def _build_for_gpu(work: _Work) -> tuple[_Result, ...]:
+    from pipeline.backends.tensorrt import timing_cache
     from pipeline.core import device
 
     devices = device.probe()
@@ -125,7 +141,9 @@ def _build_for_gpu(work: _Work) -> tuple[_Result, ...]:
             where="build.targets",
             hint='name compute capabilities instead, such as "8.9": TensorRT-RTX builds for them without a GPU',
         )
-    result = _attempt(work, ("gpu",), built_for=(devices.gpus[0].capability,))
+    gpu = devices.gpus[0]
+    with timing_cache.shared(work.timings, gpu.name, work.out / TIMING_CACHE):
+        result = _attempt(work, ("gpu",), built_for=(gpu.capability,))
     if not result.answer.built:
         raise _refusal(work, [result], ())
     return (result,)
@@ -181,7 +199,7 @@ def _described(work: _Work, result: _Result, plan: PrecisionPlan, baseline: Fusi
     from pipeline.backends import plan_text
     from pipeline.backends.tensorrt.flavour import Flavour
 
-    request, answer = result.request, result.answer
+    request, answer, cache = result.request, result.answer, result.request.timing_cache
     text = plan_text.read(request.plan) if request.flavour is Flavour.RTX else None
     for warning in answer.warnings:
         work.progress.note(f"{request.flavour}: {warning}")
@@ -205,6 +223,7 @@ def _described(work: _Work, result: _Result, plan: PrecisionPlan, baseline: Fusi
         checks=checks,
         warnings=answer.warnings,
         seconds=answer.seconds,
+        timing_cache=cache if cache is not None and cache.exists() else None,
         lost=_lost(work, plan, baseline, text),
     )
 

@@ -137,6 +137,9 @@ def _add_measurements(writer: Writer, plans: EnginePlans, rendered: RenderedRepo
 
     for source in (rendered.html, rendered.json):
         writer.copy(source, f"{ATTESTATION}/{source.name}", Role.REPORT)
+    caches = {item.timing_cache for item in plans.plans if item.timing_cache is not None}
+    for source in sorted(caches):
+        writer.copy(source, f"{ATTESTATION}/{source.name}", Role.TIMINGS)
     writer.write(serde.dumps(describe.timings(plans)), f"{ATTESTATION}/{TIMINGS}", Role.TIMINGS)
 
 

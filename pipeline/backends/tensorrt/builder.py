@@ -11,6 +11,9 @@ from pipeline.backends.tensorrt import logger, network, progress
 from pipeline.backends.tensorrt.flavour import Flavour
 from pipeline.backends.tensorrt.records import BuildAnswer, BuildRequest, NetworkLayer
 
+DEBUG_MARKS = "INetworkDefinition.mark_unfused_tensors_as_debug_tensors"
+"""Stands among the flags of a plan that hands out its inner tensors."""
+
 
 def build(request: BuildRequest, log: logger.BuildLog, listener: progress.Listener) -> BuildAnswer:
     """Build the plan that `request` describes and write it to `request.plan`.
@@ -34,7 +37,7 @@ def build(request: BuildRequest, log: logger.BuildLog, listener: progress.Listen
         _require_profiled_inputs(parsed[1], request)
         _mark_debug_tensors(trt, parsed[1], request)
         config = _config(trt, request, listener, parsed)
-        flags = _flags(trt, config)
+        flags = (*_flags(trt, config), *((DEBUG_MARKS,) if request.debug_tensors else ()))
         _write(request, parsed, config)
         built = True
     except (PolygraphyException, _Refused) as error:

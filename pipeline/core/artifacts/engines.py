@@ -129,6 +129,7 @@ class EnginePlan:
         warnings: TensorRT's warnings, each once.
         seconds: Time the build took.
         lost: Fused kernels of the all-low plan that this plan lost; empty where either cannot be read.
+        timing_cache: TensorRT's tactic timings that decided it; None where there are none (TensorRT-RTX).
     """
 
     path: Path
@@ -147,6 +148,7 @@ class EnginePlan:
     warnings: tuple[str, ...]
     seconds: float
     lost: tuple[LostFusion, ...] = ()
+    timing_cache: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
