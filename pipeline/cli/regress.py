@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     "environments",
     multiple=True,
     metavar="REQ[,REQ…]",
-    help="Run in a fresh environment with other versions, such as tensorrt-rtx==1.6.0.57; may be given several times.",
+    help="Run in a fresh environment with other versions, such as tensorrt-rtx==1.6.1.120; may be given several times.",
 )
 @options.as_json
 @click.pass_context

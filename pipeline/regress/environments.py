@@ -32,7 +32,7 @@ class Environment:
     """One environment, not necessarily made yet.
 
     Attributes:
-        requirements: What differs from the clone's constraints, such as `tensorrt-rtx==1.6.0.57`.
+        requirements: What differs from the clone's constraints, such as `tensorrt-rtx==1.6.1.120`.
         folder: Where it lies, in the store.
     """
 
@@ -107,7 +107,7 @@ def _requirement(text: str) -> str:
     from packaging.requirements import InvalidRequirement, Requirement
     from packaging.utils import canonicalize_name
 
-    hint = "name a dependency with its version, such as tensorrt-rtx==1.6.0.57"
+    hint = "name a dependency with its version, such as tensorrt-rtx==1.6.1.120"
     try:
         found = Requirement(text)
     except InvalidRequirement as error:

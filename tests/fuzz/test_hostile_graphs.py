@@ -135,8 +135,8 @@ EXPECTED = {
 """How the answer on each begins."""
 
 HOSTILE = (
-    outside, absolute, in_a_subgraph, in_an_attribute, beyond_its_file, cyclic, wrong_types, huge_dimensions, huge_range,
-    short_of_data, negative_dimension, undefined_input, unknown_operator, written_twice, calls_itself,
+    outside, absolute, in_a_subgraph, in_an_attribute, beyond_its_file, cyclic, wrong_types, huge_dimensions,
+    huge_range, short_of_data, negative_dimension, undefined_input, unknown_operator, written_twice, calls_itself,
 )  # fmt: skip
 
 READ = f"""

@@ -61,7 +61,7 @@ def test_truncated_or_huge_files_are_refused(tmp_path):
         ("tensorrt-rtx>=1.6", "--with: not pinned to one version: 'tensorrt-rtx>=1.6'"),
         ("torch @ http://elsewhere/x.whl", "--with: not pinned to one version: 'torch @ http://elsewhere/x.whl'"),
         ("leftpad==1.0", "--with: leftpad is no dependency of this project"),
-        ("tensorrt-rtx==1.6.0.57; rm -rf /", "--with: not a requirement: 'tensorrt-rtx==1.6.0.57; rm -rf /'"),
+        ("tensorrt-rtx==1.6.1.120; rm -rf /", "--with: not a requirement: 'tensorrt-rtx==1.6.1.120; rm -rf /'"),
     ],
 )
 def test_only_pinned_dependencies_enter_an_environment(tmp_path, text, said):
