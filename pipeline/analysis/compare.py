@@ -13,6 +13,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from pipeline.analysis import batches
+from pipeline.analysis.huge import huge
 from pipeline.analysis.masks import Mask, mask_of
 from pipeline.backends.onnxruntime import Session
 from pipeline.core.artifacts import Fate
@@ -103,6 +104,7 @@ class _Look:
         values = {name: mask_input(merged.model.graph, name, mask.rank, self.kind) for name, mask in masks.items()}
         position = {node: index for index, node in enumerate(merged.model.graph)}
         taps, alone = [], []
+        squares_leave_fp32 = huge(merged.model.graph)
         for pair, mask in pairs:
             wanted = [suffix for suffix in ("", KEPT, ALONE) if only is None or pair.tensor + suffix in only]
             keep = None if mask is None else values[mask.name]
@@ -115,15 +117,20 @@ class _Look:
                 alone.append(_tap(merged.model, pair.tensor + ALONE, pair.reference, pair.alone, keep, position))
                 if mask is not None:
                     self.masks[pair.tensor + ALONE] = mask
-        self.keys, self.alone = [tap.key for tap in taps], [tap.key for tap in alone]
-        attach(merged.model, reducer, taps)
-        attach(merged.model, self.second, alone, beside=True)
+        self.alone = [tap.key for tap in alone]
+        attach(merged.model, self.second, alone)
+        self.groups: list[tuple[Reducer, list[str]]] = []
+        wide = [tap for tap in taps if reducer is differences.quick and squares_leave_fp32 & set(tap.values)]
+        for how, some in ((differences.wide, wide), (reducer, [tap for tap in taps if tap not in wide])):
+            attach(merged.model, how, some, beside=True)
+            self.groups.append((how, [tap.key for tap in some]))
         _drop_unused(merged.model, values)
         self.session = Session(merged.model, as_written=True)
 
     def over(self, files: Sequence[Path], progress: Progress) -> tuple[dict[str, Difference], frozenset[str]]:
         """Differences over all batches, and the taps that held non-finite elements."""
-        found = dict.fromkeys([*self.keys, *self.alone], Difference())
+        keys = [key for _, some in self.groups for key in some]
+        found = dict.fromkeys([*keys, *self.alone], Difference())
         special: set[str] = set()
         for index, file in enumerate(files):
             feeds = batches.read(file, self.names)
@@ -144,7 +151,7 @@ class _Look:
     def _parts(
         self, arrays: Arrays, batch: int, shares: Mapping[str, float]
     ) -> Iterator[tuple[str, Difference | None]]:
-        of_pairs = results(self.reducer, self.keys, arrays)
+        of_pairs = {key: found for how, keys in self.groups for key, found in results(how, keys, arrays).items()}
         for key, outputs in of_pairs.items():
             yield key, _read(key, outputs, batch, shares.get(key, 1.0))
         for key, outputs in results(self.second, self.alone, arrays).items():

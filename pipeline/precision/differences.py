@@ -32,6 +32,22 @@ Where an element of either is not finite, or a square leaves the range of fp32, 
 may have been lost to underflow, or there are too many of them, `read` sees it.
 """
 
+WIDE = """
+Wide (r, c) => (shape_r, shape_c, low, high, signal, power, noise) {
+    shape_r = Shape(r)
+    shape_c = Shape(c)
+    r64 = Cast <to = 11> (r)
+    c64 = Cast <to = 11> (c)
+    d = Sub(c64, r64)
+    low = ReduceMin <keepdims = 0> (d)
+    high = ReduceMax <keepdims = 0> (d)
+    signal = ReduceSumSquare <keepdims = 0> (r64)
+    power = ReduceSumSquare <keepdims = 0> (c64)
+    noise = ReduceSumSquare <keepdims = 0> (d)
+}
+"""
+"""The same in float64, for tensors whose squares fp32 cannot hold, such as scores with a mask of -3.4e38."""
+
 BRIEF = """
 Brief (r, c) => (low, high, noise) {
     d = Sub(c, r)
@@ -84,6 +100,8 @@ Full (r, c, largest, zero) => (shape_r, shape_c, low, high, signal, power, noise
 _F, _D, _I = ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.INT64
 
 quick = Reducer(body=QUICK, constants={}, outputs=(_I, _I, _F, _F, _F, _F, _F))
+
+wide = Reducer(body=WIDE, constants={}, outputs=(_I, _I, *[_D] * 5))
 
 brief = Reducer(body=BRIEF, constants={}, outputs=(_F, _F, _F))
 
