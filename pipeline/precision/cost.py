@@ -9,8 +9,9 @@ It is no latency. `Cost.total` adds up, in bytes, what a GPU at its published pe
   turned into bytes by the published ratio of bandwidth to peak rate (`rates`): so many bytes could have been moved
   meanwhile.
 - **Casts** inside a kernel cost one instruction an element. A Cast that its neighbours cannot do while they read or
-  write is a kernel that reads and writes the tensor: at a graph input that a product reads, and where a product's
-  epilogue reads another product's low result in fp32. The Casts that ask for fp32 sums cost nothing.
+  write is a kernel that reads and writes the tensor: at a graph input that a product reads, at a graph output that a
+  convolution makes, and where a product's epilogue reads another product's low result in fp32. The Casts that ask for
+  fp32 sums cost nothing.
 - **A lost attention** costs what its scores and probabilities cost to write and to read back.
 
 Kernels are counted and have no weight of their own, because no launch cost is published.
@@ -180,8 +181,14 @@ class _Preparation:
             )
             for core, apart in self.partition.cores
         )
-        products = self.partition.products
-        return Structure(steps=steps, tensors=tuple(self.tensors), cores=cores, products=products), self.uncounted
+        structure = Structure(
+            steps=steps,
+            tensors=tuple(self.tensors),
+            cores=cores,
+            products=self.partition.products,
+            convolutions=self.partition.convolutions,
+        )
+        return structure, self.uncounted
 
     def _step(self, position: int, node: ir.Node, row: OpSemantics) -> Step:
         constant = node in self.constant

@@ -2,7 +2,8 @@
 
 What the plans show, and what is assumed here of every graph:
 
-- An attention core is one kernel while its products read and write a low format and no Cast stands at their operands.
+- An attention core is one kernel while all that its products read was rounded to one low format, whatever Casts back to
+  fp32 then stand at their operands.
 - A product (GEMM, convolution) is a kernel with an epilogue: elementwise nodes behind it that alone read its result.
   Casts between the product and its epilogue stay inside.
 - Elementwise nodes, norms, reductions and data movement that meet without a product between them are one kernel.
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from pipeline.precision import attention
-from pipeline.precision.semantics import WEIGHTED, Movement, OpSemantics
+from pipeline.precision.semantics import CONVOLUTIONS, WEIGHTED, Movement, OpSemantics
 
 _REARRANGED = frozenset({"Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
 _ELEMENTWISE_MOVES = frozenset({"Abs", "Clip", "Max", "Min", "Neg", "Relu", "Sign", "ThresholdedRelu", "Where"})
@@ -33,12 +34,14 @@ class Kernels:
     Attributes:
         of: Kernel of each node, where every attention core is one kernel.
         products: Kernels that hold a product.
+        convolutions: Those of them whose product is a convolution.
         epilogue: Nodes that follow a product in its kernel.
         cores: Attention cores, each with the kernels that its nodes have where it is not one kernel.
     """
 
     of: dict[ir.Node, int]
     products: frozenset[int]
+    convolutions: frozenset[int]
     epilogue: frozenset[ir.Node]
     cores: tuple[tuple[attention.Core, dict[ir.Node, int]], ...]
 
@@ -58,6 +61,7 @@ def partition(graph: ir.Graph, rows: Mapping[ir.Node, OpSemantics], constant: Co
     return Kernels(
         of=walk.of,
         products=frozenset(walk.products),
+        convolutions=frozenset(walk.of[node] for node in walk.nodes if node.op_type in CONVOLUTIONS),
         epilogue=frozenset(walk.epilogue),
         cores=tuple(walk.cores),
     )

@@ -80,6 +80,7 @@ class Structure:
     tensors: tuple[Tensor, ...]
     cores: tuple[Core, ...]
     products: frozenset[int]
+    convolutions: frozenset[int]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -126,15 +127,15 @@ class _Walk:
         self.demands: dict[int, list[_Demand]] = {}
         self.copies: set[tuple[object, Format]] = set()
         self.converted: set[Copy] = set()
+        self.fused: dict[int, Format] = {}
         self.found = Tally()
 
     def run(self) -> Tally:
         self._break_attentions()
         for position, (step, decision) in enumerate(zip(self.steps, self.decisions, strict=True)):
-            operands = decision.operands or Format.FP32
-            self._read(position, step, decision, operands)
+            self._read(position, step, decision)
             self._write(step, decision)
-            self._compute(step, decision, operands)
+            self._compute(position, step, decision)
         for index, tensor in enumerate(self.tensors):
             if tensor.output or index in self.demands:
                 self._move(index, self.demands.get(index, []))
@@ -143,24 +144,41 @@ class _Walk:
 
     def _break_attentions(self) -> None:
         for core in self.structure.cores:
-            if not (_is_plain(self.decisions[core.scores]) and _is_plain(self.decisions[core.values])):
-                self.found.lost += 1
-                for position, kernel in core.apart.items():
-                    self.kernel[position] = kernel
+            formats = {low for product in (core.scores, core.values) for low in self._fed(product)}
+            if len(formats) == 1 and formats <= _LOW:
+                self.fused |= dict.fromkeys((core.scores, core.values), formats.pop())
+                continue
+            self.found.lost += 1
+            for position, kernel in core.apart.items():
+                self.kernel[position] = kernel
 
-    def _compute(self, step: Step, decision: Decision, operands: Format) -> None:
-        if step.weighted:
-            self.found.products[operands, decision.accumulator] += step.flops
+    def _fed(self, product: int) -> set[Format]:
+        """Formats of the operands of a product, Casts that only widen looked through."""
+        wanted = self.decisions[product].operands or Format.FP32
+        return {
+            wanted if wanted in _LOW else self._result(self.tensors[index].producer)
+            for index, _ in self.steps[product].operands
+        }
+
+    def _result(self, producer: int | None) -> Format:
+        return Format.FP32 if producer is None else self.decisions[producer].result or Format.FP32
+
+    def _compute(self, position: int, step: Step, decision: Decision) -> None:
+        if position in self.fused:  # the fused kernel sums in fp32 by itself
+            self.found.products[self.fused[position], Format.FP32] += step.flops
+        elif step.weighted:
+            self.found.products[decision.operands or Format.FP32, decision.accumulator] += step.flops
         else:
             self.found.elementwise += step.flops
         self.found.fp32_nodes += step.counts and (decision.operands or decision.result) is Format.FP32
 
-    def _read(self, position: int, step: Step, decision: Decision, operands: Format) -> None:
-        kernel = self.kernel[position]
+    def _read(self, position: int, step: Step, decision: Decision) -> None:
+        kernel, operands = self.kernel[position], decision.operands or Format.FP32
         accumulator = operands if step.is_cast else decision.accumulator or operands
         for index, exact in step.operands:
             wanted, summed = (Format.FP32, Format.FP32) if exact else (operands, accumulator)
             self._cast(index, wanted, summed, step)
+            wanted = self.fused.get(position, wanted)
             if kernel is None:
                 continue
             if self._kernel_of(index) == kernel:
@@ -238,13 +256,23 @@ class _Walk:
             self.found.bytes[wanted] += self.tensors[index].elements * wanted.limits.bytes
         written = {demand.wanted for demand in demands if demand.rigid} - alone
         if self.tensors[index].output:
-            written.add(Format.FP32)
+            written |= self._returned(index)
         if alone or any(demand.wanted is held for demand in demands if not demand.rigid):
             written.add(held)
         for demand in demands:
             if not demand.rigid and demand.wanted not in written | alone and held not in written:
                 written.add(held if held in _LOW else demand.wanted)
         return written
+
+    def _returned(self, index: int) -> set[Format]:
+        """What the kernel of a graph output writes: fp32, but for a convolution, whose low result a kernel casts."""
+        held, elements = self.held[index], self.tensors[index].elements
+        if held is Format.FP32 or self._kernel_of(index) not in self.structure.convolutions:
+            return {Format.FP32}
+        self.found.cast_kernels += 1
+        self.found.bytes[held] += elements * held.limits.bytes
+        self.found.bytes[Format.FP32] += elements * Format.FP32.limits.bytes
+        return {held}
 
     def _needs_kernel(self, demand: _Demand, held: Format, made: int | None) -> bool:
         if demand.wanted is held:
@@ -262,8 +290,3 @@ class _Walk:
         if demand.wanted is not held:
             self.found.conversions += self.tensors[index].elements
         return held if made is None or held in copies else next(iter(copies))
-
-
-def _is_plain(decision: Decision) -> bool:
-    """Whether a product of an attention takes low operands and leaves the accumulator to the fused kernel."""
-    return decision.operands in _LOW and decision.accumulator in (None, decision.operands)
