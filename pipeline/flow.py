@@ -459,6 +459,7 @@ class _Line:
             inputs=self.spec.inputs,
             axes=self.spec.axes,
             build=self.spec.build,
+            scratchpad=Scratchpad(folder=self.runner.store.root / "timing"),
         )
 
     def _validate(self) -> Handle[Any]:
@@ -476,6 +477,7 @@ class _Line:
             tolerances=self.spec.tolerances,
             gpu=_gpu(),
             gpu_check=self.options.gpu_check,
+            axes=self.spec.axes,
         )
 
     def _render(self) -> Handle[Any]:

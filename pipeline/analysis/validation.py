@@ -6,11 +6,11 @@ import importlib.metadata
 import platform
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
-from pipeline.analysis import blame, gpu_plan, magnitudes, outputs
+from pipeline.analysis import blame, extremes, gpu_plan, magnitudes, outputs
 from pipeline.analysis.compare import compare
 from pipeline.analysis.contributions import contributions
 from pipeline.analysis.layers import layers, worse
@@ -21,6 +21,7 @@ from pipeline.core.artifacts import (
     Contribution,
     EnginePlans,
     ErrorStats,
+    Extreme,
     GpuCheck,
     Layer,
     OnnxModel,
@@ -33,7 +34,7 @@ from pipeline.core.artifacts import (
 )
 from pipeline.core.formats import Format
 from pipeline.core.progress import Progress
-from pipeline.core.spec import InputSpec, TaskSpec, ToleranceSpec
+from pipeline.core.spec import AxisRange, InputSpec, TaskSpec, ToleranceSpec
 from pipeline.graph import io
 from pipeline.precision.blocks import sums_in_blocks
 from pipeline.precision.emulate import LOW, emulate
@@ -55,6 +56,7 @@ class Subject:
     plan: PrecisionPlan
     plans: EnginePlans
     inputs: dict[str, InputSpec]
+    axes: dict[str, AxisRange] = field(default_factory=dict)
 
 
 def report(
@@ -70,13 +72,14 @@ def report(
     emulations = _emulations(subject)
     found, causes = _layers(subject, emulations, samples, tolerances, progress)
     shares, unmeasured = _contributions(subject, samples, progress)
+    extreme = _extremes(subject, samples, progress)
     with ExitStack() as stack:
         engine, not_run, environment = _engine(subject, stack)
         runs: dict[str, Run] = {name: Session(model, as_written=True) for name, model in emulations.items()} | engine
         verdicts, canonical = _outputs(subject, runs, samples, tolerances, progress)
         tasks = _tasks(subject, runs, samples, task, progress)
     on_gpu, missed = _on_gpu(subject, found, samples, tolerances, progress) if gpu_check else (None, ())
-    failures = _failures(subject, found, verdicts, tasks)
+    failures = (*_failures(subject, found, verdicts, tasks), *_broken(extreme))
     return ValidationReport(
         engine=subject.engine,
         passed=not failures,
@@ -93,9 +96,32 @@ def report(
         made=subject.mixed.checks,
         causes=causes,
         contributions=shares,
+        extremes=extreme,
         gpu=on_gpu,
         subjects=_subjects(subject),
     )
+
+
+def _extremes(subject: Subject, samples: Samples, progress: Progress) -> tuple[Extreme, ...]:
+    return extremes.tried(
+        io.load(subject.reference.path),
+        emulate(io.load(subject.mixed.path)),
+        subject.mixed.fates,
+        subject.inputs,
+        subject.axes,
+        samples.validation.batches,
+        progress,
+    )
+
+
+def _broken(tried: tuple[Extreme, ...]) -> Iterator[str]:
+    for item in tried:
+        if not item.passed:
+            rest = f", and {item.broken - 1} layers behind it" if item.broken > 1 else ""
+            yield (
+                f"extreme '{item.name}': {item.first} is NaN or infinite where the fp32 model is finite{rest} "
+                f"({item.inputs})"
+            )
 
 
 def _subjects(subject: Subject) -> dict[str, str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from pipeline.core.artifacts import EnginePlans, OnnxModel, PrecisionPlan, Samples, ValidationReport
 from pipeline.core.errors import ValidationError
 from pipeline.core.progress import Progress
-from pipeline.core.spec import InputSpec, TaskSpec, ToleranceSpec
+from pipeline.core.spec import AxisRange, InputSpec, TaskSpec, ToleranceSpec
 from pipeline.core.stage import stage
 
 
@@ -39,6 +39,7 @@ def validate(
     tolerances: ToleranceSpec,
     gpu: str,
     gpu_check: bool,
+    axes: dict[str, AxisRange] | None = None,
     *,
     out: Path,
     progress: Progress,
@@ -61,6 +62,7 @@ def validate(
         tolerances: What a comparison may differ by.
         gpu: The GPU of this machine, or "": a report made without one does not stand for a machine that has one.
         gpu_check: On a GPU, also run a tapped engine beside the plan, and time fp32, low and mixed engines.
+        axes: Sizes of every dynamic axis: the largest and the smallest are tried as extremes.
         out: Not used: the report is the whole result.
         progress: Told of each batch.
 
@@ -73,7 +75,14 @@ def validate(
         raise ValidationError("the spec names a task metric, and there are no task samples", where=engine)
     return validation.report(
         validation.Subject(
-            engine=engine, exported=exported, reference=reference, mixed=mixed, plan=plan, plans=plans, inputs=inputs
+            engine=engine,
+            exported=exported,
+            reference=reference,
+            mixed=mixed,
+            plan=plan,
+            plans=plans,
+            inputs=inputs,
+            axes=axes or {},
         ),
         samples,
         task,

@@ -69,6 +69,7 @@ from pipeline.core.artifacts.sources import (
     Weights,
 )
 from pipeline.core.artifacts.validation import (
+    Extreme,
     Layer,
     OutputVerdict,
     TaskVerdict,
@@ -92,6 +93,7 @@ __all__ = [
     "EnginePlan",
     "EnginePlans",
     "ErrorStats",
+    "Extreme",
     "Fate",
     "Files",
     "FusionBaseline",

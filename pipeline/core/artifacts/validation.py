@@ -97,6 +97,32 @@ class TaskVerdict:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Extreme:
+    """An input at the edge of what the spec admits, run through the emulated mixed graph and the fp32 model.
+
+    Attributes:
+        name: What is extreme about it.
+        inputs: Its inputs and their shapes.
+        broken: Layers that are NaN or infinite somewhere where the fp32 model is finite.
+        first: The first of them, with its operator and module; None where there is none.
+        sqnr_db: SQNR of the worst output, over all its elements; None where no output has an element.
+        note: What was left out to keep it quick, or where its values come from.
+    """
+
+    name: str
+    inputs: str
+    broken: int = 0
+    first: str | None = None
+    sqnr_db: float | None = None
+    note: str | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether everything stays finite that the fp32 model keeps finite."""
+        return self.first is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ValidationReport:
     """The verdict on one mixed graph and its plans, with everything it rests on.
 
@@ -119,6 +145,7 @@ class ValidationReport:
         made: What was changed when the mixed model was made, beyond casts: rescaled layers, compensated ones.
         causes: What breaks bad layers, the one to look at first, first; empty where no layer is bad.
         contributions: Error at the outputs by module, the model first; empty where nothing rounds.
+        extremes: Inputs at the edge of what the spec admits; empty where they were not tried.
         gpu: Both views of the plan on a GPU and latencies; None where they were not asked for, or there is none.
     """
 
@@ -138,6 +165,7 @@ class ValidationReport:
     made: tuple[Check, ...] = ()
     causes: tuple[Cause, ...] = ()
     contributions: tuple[Contribution, ...] = ()
+    extremes: tuple[Extreme, ...] = ()
     gpu: GpuCheck | None = None
     subjects: dict[str, str] = field(default_factory=dict)
 
