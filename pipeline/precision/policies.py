@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 import onnx_ir as ir
 
 from pipeline.core.artifacts import Decision
+from pipeline.core.errors import PrecisionError
 from pipeline.core.formats import Format
 from pipeline.core.spec import Policy
 from pipeline.graph import io, modules
@@ -162,12 +163,18 @@ def _take_patterns(evidence: Evidence, drafts: Drafts, settings: Settings) -> No
 
 def _take_group(evidence: Evidence, drafts: Drafts, group: Patterns, format_: Format) -> None:
     matched = patterns.matching(list(drafts), group.patterns, group.where)
-    for node, pattern in matched.items():
+    able = {n for n in matched if drafts[n].computes_in is not None and evidence.admits(n, format_)}
+    if idle := sorted({matched[node] for node in matched} - {matched[node] for node in able}):
+        raise PrecisionError(
+            f"none of the nodes that '{idle[0]}' matches can compute in {format_}",
+            where=group.where,
+            hint="they hold integers, are kept whole, or ONNX has no such types for them; "
+            "`trt-pipeline inspect MODEL --decisions` gives each node's reason",
+        )
+    for node in (node for node in matched if node in able):
         draft = drafts[node]
-        if draft.computes_in is None or not evidence.admits(node, format_):
-            continue
         draft.use(format_)
-        draft.rule, draft.reasons, draft.pinned = "user", [f"{group.where} names it with '{pattern}'"], True
+        draft.rule, draft.reasons, draft.pinned = "user", [f"{group.where} names it with '{matched[node]}'"], True
 
 
 def _fix_accumulators(evidence: Evidence, drafts: Drafts) -> None:

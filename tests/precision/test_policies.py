@@ -105,6 +105,17 @@ def test_a_pattern_that_matches_nothing_is_an_error_with_the_nearest_names(decid
     )
 
 
+def test_a_pattern_for_fp16_that_reaches_only_what_has_no_fp16_is_an_error(decided):
+    integers = """net (float[B, 2] x) => (int64[2] y) { [moved] m = Neg(x)\n [shape] y = Shape(m) }"""
+    with pytest.raises(PrecisionError) as caught:
+        decided(integers, spec=PrecisionSpec(fp16=("moved", "shape")))
+    assert str(caught.value) == (
+        "engines/tiny/engine.toml: precision.fp16: none of the nodes that 'shape' matches can compute in fp16\n"
+        "  hint: they hold integers, are kept whole, or ONNX has no such types for them; "
+        "`trt-pipeline inspect MODEL --decisions` gives each node's reason"
+    )
+
+
 def test_a_model_that_arrived_in_fp16_keeps_its_own_formats(decided):
     given = {"first": FP16, "bias": FP16, "move": FP16, "norm": FP16, "second": FP32, "act": FP32}
     plan = decided(NET, given=given, h=6e4)
@@ -233,7 +244,7 @@ def test_a_missing_policy_file_is_an_error():
         policy_file.settings(PrecisionSpec(policy="sensitiv"), Path("/nowhere/engines/tiny"))
     assert str(caught.value) == (
         "engines/tiny/sensitiv: no such policy file\n"
-        "  hint: a policy is one of sensitive, all-fp16, all-fp32, or a TOML file beside engine.toml"
+        "  hint: a policy is one of sensitive, all-fp16, all-fp32, search, or a TOML file beside engine.toml"
     )
 
 
