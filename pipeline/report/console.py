@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.core.artifacts import Cause, Contribution, GpuCheck, Layer, ValidationReport
+from pipeline.core.artifacts import Cause, Check, Contribution, GpuCheck, Layer, ValidationReport
 from pipeline.report import figures, module_tree
 from pipeline.report.module_tree import Branch
 
@@ -18,6 +18,7 @@ WORST = 10
 FAILURES = 5
 CAUSES = 3
 MODULES = 5
+MADE = 3
 NAME = 40
 """Columns for the name of a layer: what says most stands at its end."""
 
@@ -39,6 +40,7 @@ def show(console: Console, report: ValidationReport, *, where: str | None = None
         console.print(_cause(cause))
     if len(report.causes) > CAUSES:
         console.print(Text(f"  and {len(report.causes) - CAUSES} more causes", "dim"))
+    _show_made(console, report.made)
     console.print(_outputs(report))
     if worst := figures.worst(report, WORST):
         console.print(_layers(worst))
@@ -51,6 +53,17 @@ def show(console: Console, report: ValidationReport, *, where: str | None = None
         console.print(Text(f"not run: {line}", "yellow"))
     if where is not None:
         console.print(Text("full report: ") + Text(where, "bold"), soft_wrap=True)
+
+
+def _show_made(console: Console, made: tuple[Check, ...]) -> None:
+    """What was changed beyond casts: rescaled layers, compensated ones."""
+    for check in made:
+        lines = [*check.notes, *check.unobservable]
+        shown = [*lines[:MADE], *([f"and {len(lines) - MADE} more"] if len(lines) > MADE else [])]
+        text = Text(f"{check.name}: ", "bold") + Text(check.summary, "default")
+        for line in shown:
+            text += Text(f"\n{line}", "dim")
+        console.print(Padding(text, (0, 0, 0, 2), expand=False))
 
 
 def _verdict(report: ValidationReport) -> Text:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from pipeline.core.artifacts import EnginePlan, EnginePlans, PrecisionPlan, SearchResult, ValidationReport
+from pipeline.core.artifacts import Check, EnginePlan, EnginePlans, PrecisionPlan, SearchResult, ValidationReport
 from pipeline.report import figures, frontier
 
 WORST = 10
@@ -22,6 +22,7 @@ def render(
         bullets(
             [f"cause: {item.nodes[0]} ({item.part or item.op}): {item.why}; {item.mend}" for item in report.causes[:3]]
         ),
+        bullets([line for check in report.made for line in _made(check)]),
         table(("output", "origin", "SQNR", "max abs", "verdict"), _output_rows(report)),
         table(("layer", "op", "in", "SQNR", "floor", "why"), _layer_rows(report)),
         table(("plan", "targets", "MB", "kernels", "fused attentions", "casts alone"), _plan_rows(plans)),
@@ -31,6 +32,12 @@ def render(
         bullets([f"not run: {line}" for line in report.not_run]),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _made(check: Check) -> Iterable[str]:
+    """What was changed beyond casts."""
+    yield f"{check.name}: {check.summary}"
+    yield from check.notes[:FAILURES]
 
 
 def _head(report: ValidationReport) -> str:

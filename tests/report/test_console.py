@@ -3,7 +3,8 @@ import io
 import pytest
 from rich.console import Console
 
-from pipeline.report import console
+from pipeline.core.artifacts import Check
+from pipeline.report import console, html, markdown
 from tests import records
 
 
@@ -51,3 +52,32 @@ def test_names_that_look_like_markup_are_printed_as_they_are():
     text = shown(records.report(passed=False, layers=(layer,), failures=("[link]x",)))
     assert "[red]node[/red]" in text
     assert "[link]x" in text
+
+
+MADE = Check(
+    name="rescaled",
+    passed=True,
+    summary="1 of 5 linear layers out of range are held times powers of two",
+    notes=("up: held times 2^-3",),
+    unobservable=tuple(f"proj_{index} is left out of range: [why]" for index in range(4)),
+)
+
+
+def test_what_was_changed_beyond_casts_is_told_with_what_was_left():
+    lines = [line.rstrip() for line in shown(records.report(made=(MADE,))).splitlines()]
+    assert lines[1:6] == [
+        "  rescaled: 1 of 5 linear layers out of range are held times powers of two",
+        "  up: held times 2^-3",
+        "  proj_0 is left out of range: [why]",
+        "  proj_1 is left out of range: [why]",
+        "  and 2 more",
+    ]
+
+
+def test_what_was_changed_beyond_casts_stands_in_every_form(tmp_path):
+    report, plans = records.report(made=(MADE,)), records.plans(tmp_path / "x.plan")
+    page = html.render(report, records.precision(), plans)
+    for text in (page, markdown.render(report, records.precision(), plans)):
+        assert "1 of 5 linear layers out of range are held times powers of two" in text
+        assert "up: held times 2^-3" in text
+    assert "proj_3 is left out of range: [why]" in page
