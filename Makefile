@@ -6,6 +6,8 @@ WEIGHTS ?= auto
 POLICY ?=
 TARGET ?=
 TORCH_INDEX ?=
+JUNIT ?=
+MARKDOWN ?=
 PYTHON ?= python3
 PYTEST_ARGS ?=
 
@@ -17,7 +19,7 @@ ENGINES := $(sort $(notdir $(patsubst %/engine.toml,%,$(wildcard engines/*/engin
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help engine test check lint types imports browser-test gpu-check acceptance bench list doctor clean
+.PHONY: help engine test check lint types imports browser-test gpu-check regress fault-test fuzz audit acceptance bench list doctor clean
 
 help: ## Show this list
 	@echo "usage: make TARGET [VARIABLE=value …]"
@@ -31,6 +33,7 @@ help: ## Show this list
 	@echo "  POLICY           sensitive, all-fp16, all-fp32, or a policy file; default: the spec's"
 	@echo "  TARGET           compute capabilities such as '8.9 12.0', or gpu; default: the spec's"
 	@echo "  TORCH_INDEX      package index for torch, such as https://download.pytorch.org/whl/cpu"
+	@echo "  JUNIT, MARKDOWN  files that regress writes its verdict to"
 	@echo "  PYTHON           CPython 3.11 to 3.13 that makes .venv  (now: $(PYTHON))"
 
 engine: $(BIN)/.installed ## Take MODEL through every stage to a bundle in engines/MODEL/build
@@ -57,6 +60,23 @@ browser-test: $(BIN)/.installed-dev ## Open the report in headless Chromium (ski
 gpu-check: $(BIN)/.installed-dev ## Run the GPU tests, and MODEL's engines side by side on the GPU (skipped where there is none)
 	@$(BIN)/pytest -m gpu tests/gpu
 	@$(COMMAND) validate $(MODEL) --weights '$(WEIGHTS)' $(if $(POLICY),--policy '$(POLICY)') $(foreach target,$(TARGET),--target $(target)) --gpu-check
+
+regress: $(BIN)/.installed ## Hold MODEL, or every engine with a baseline, to engines/…/baseline.json
+	@$(COMMAND) regress $(if $(filter command environment,$(firstword $(origin MODEL))),$(MODEL)) \
+		$(if $(JUNIT),--junit '$(JUNIT)') $(if $(MARKDOWN),--markdown '$(MARKDOWN)')
+
+fault-test: $(BIN)/.installed-dev ## Kill a run 100 times, fill its disk, damage its store; print what was survived
+	@$(BIN)/python -m tests.faults
+
+fuzz: $(BIN)/.installed-dev ## Fuzz every reader of files with atheris, where it has a wheel
+	@$(BIN)/pip install --quiet --disable-pip-version-check --only-binary=:all: atheris || echo "atheris has no wheel for this Python"
+	@$(BIN)/python -m tests.fuzz
+
+AUDITOR := .trt-pipeline/audit
+audit: $(BIN)/.installed-dev ## Ask the advisory database about every installed package (pip-audit --strict)
+	@$(PYTHON) -m venv $(AUDITOR)
+	@$(AUDITOR)/bin/pip install --quiet --disable-pip-version-check 'pip-audit>=2.9,<3'
+	@$(PYTHON) .ci/audit.py $(BIN)/python $(AUDITOR)/bin/pip-audit
 
 acceptance: $(BIN)/.installed-dev ## Run every claim of the README on every engine and print claim, figure, verdict
 	@$(BIN)/python -m tests.acceptance
