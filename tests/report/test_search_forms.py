@@ -6,7 +6,7 @@ import io
 import pytest
 from rich.console import Console
 
-from pipeline.core.artifacts import Outcome
+from pipeline.core.artifacts import EnginePlans, Outcome
 from pipeline.report import frontier, html, markdown, page_data, search_console
 from tests import records
 
@@ -85,4 +85,15 @@ def test_without_a_search_no_form_speaks_of_one(plans):
 def test_a_lost_fusion_is_named_with_its_decision(plans):
     line = "lost fusion: norm\\_fusion: 1 kernels and 2.00 MB more, because of norm: a normalisation sums squares"
     assert line in markdown.render(records.report(), records.precision(), plans)
-    assert "+2.00 MB" in html.render(records.report(), records.precision(), plans)
+    page = html.render(records.report(), records.precision(), plans)
+    assert "+2.00 MB" in page
+    assert "only fused otherwise" not in page
+
+
+def test_nodes_that_are_only_fused_otherwise_are_folded_away(tmp_path):
+    given = records.plans(tmp_path / "x.plan")
+    regrouped = dataclasses.replace(given.plans[0].lost[0], more_kernels=0, more_bytes=0)
+    plans = EnginePlans(plans=(dataclasses.replace(given.plans[0], lost=(regrouped,)),))
+    page = html.render(records.report(), records.precision(), plans)
+    assert "None that costs a kernel." in page
+    assert "1 groups of nodes that are only fused otherwise, in no more kernels" in page
