@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
@@ -69,13 +69,13 @@ def report(
     gpu_check: bool = False,
 ) -> ValidationReport:
     """Compare everything that can be compared on this machine; with `gpu_check`, more than outputs on its GPU."""
-    emulations = _emulations(subject)
-    found, causes = _layers(subject, emulations, samples, tolerances, progress)
+    possible = _emulations(subject)
+    found, causes, tried = _layers(subject, possible, samples, tolerances, progress)
     shares, unmeasured = _contributions(subject, samples, progress)
     extreme = _extremes(subject, samples, progress)
     with ExitStack() as stack:
         engine, not_run, environment = _engine(subject, stack)
-        runs: dict[str, Run] = {name: Session(model, as_written=True) for name, model in emulations.items()} | engine
+        runs: dict[str, Run] = {name: Session(possible[name], as_written=True) for name in tried} | engine
         verdicts, canonical = _outputs(subject, runs, samples, tolerances, progress)
         tasks = _tasks(subject, runs, samples, task, progress)
     on_gpu, missed = _on_gpu(subject, found, samples, tolerances, progress) if gpu_check else (None, ())
@@ -91,7 +91,7 @@ def report(
         tasks=tasks,
         canonical=canonical,
         samples=samples.validation.samples,
-        not_run=(*not_run, *_not_emulated(subject), *unmeasured, *missed),
+        not_run=(*not_run, *_not_tried(possible, tried), *_not_emulated(subject), *unmeasured, *missed),
         environment=_environment() | environment,
         made=subject.mixed.checks,
         causes=causes,
@@ -139,6 +139,13 @@ def _emulations(subject: Subject) -> dict[str, ir.Model]:
     return variants
 
 
+def _not_tried(possible: Iterable[str], tried: Sequence[str]) -> Iterator[str]:
+    """Emulations that could only make a failing verdict worse."""
+    for name in possible:
+        if name not in tried:
+            yield f"{name}: it fails as '{tried[0]}' already"
+
+
 def _not_emulated(subject: Subject) -> Iterator[str]:
     """What the plan may do that no emulation does."""
     low = [n for n in io.load(subject.mixed.path).graph if n.op_type in CONVOLUTIONS and n.outputs[0].dtype in LOW]
@@ -155,11 +162,16 @@ def _layers(
     samples: Samples,
     tolerances: ToleranceSpec,
     progress: Progress,
-) -> tuple[tuple[Layer, ...], tuple[Cause, ...]]:
+) -> tuple[tuple[Layer, ...], tuple[Cause, ...], tuple[str, ...]]:
+    """Layers at their worst, what breaks them, and the emulations that were run: none more once a layer is bad."""
     reference, mixed = io.load(subject.reference.path), io.load(subject.mixed.path)
     fates = {fate.tensor: fate for fate in subject.mixed.fates}
     found: tuple[Layer, ...] = ()
-    for candidate in emulations.values():
+    tried: list[str] = []
+    for name, candidate in emulations.items():
+        if any(layer.bad for layer in found):
+            break
+        tried.append(name)
         compared, gaps = compare(
             reference, candidate, fates.values(), samples.validation.batches, subject.inputs, progress, alone=True
         )
@@ -175,7 +187,7 @@ def _layers(
         subject.inputs,
         progress,
     )
-    return blame.told(suspected, ranges)
+    return (*blame.told(suspected, ranges), tuple(tried))
 
 
 def _contributions(
