@@ -27,6 +27,7 @@ from pipeline.core.artifacts import (
     TensorInfo,
     Weights,
 )
+from pipeline.report import grounds
 
 MOST = 12
 """Rows of a long table that are shown; `--json` has them all."""
@@ -137,7 +138,16 @@ def _rescaled(artifact: Rescaled, screen: Console) -> None:
 
 @show.register
 def _precision(artifact: PrecisionPlan, screen: Console) -> None:
-    facts(screen, [("policy", artifact.policy), ("nodes", len(artifact.decisions)), ("for graph", artifact.model[:16])])
+    facts(
+        screen,
+        [
+            ("policy", artifact.policy),
+            ("nodes", len(artifact.decisions)),
+            ("rest on", grounds.summary(artifact)),
+            *(("growing", line) for line in grounds.growing(artifact)),
+            ("for graph", artifact.model[:16]),
+        ],
+    )
     rules = Counter((item.rule, str(item.result or "integer")) for item in artifact.decisions)
     example = {(item.rule, str(item.result or "integer")): item.reason for item in reversed(artifact.decisions)}
     rows = [(count, result, rule, example[rule, result]) for (rule, result), count in rules.most_common()]

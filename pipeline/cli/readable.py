@@ -71,8 +71,11 @@ def show(record: Any) -> None:
 
 def show_decisions(plan: PrecisionPlan) -> None:
     """Print the decision for every node, in graph order."""
-    rows = [(item.node, item.op, " ".join(_formats(item)), f"{item.rule}: {item.reason}") for item in plan.decisions]
-    screen.grid(screen.console(), ["node", "operator", "precision", "why"], rows)
+    rows = [
+        (item.node, item.op, " ".join(_formats(item)), item.grounds, f"{item.rule}: {item.reason}")
+        for item in plan.decisions
+    ]
+    screen.grid(screen.console(), ["node", "operator", "precision", "rests on", "why"], rows)
 
 
 def _formats(decision: Decision) -> list[str]:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.core.artifacts import Cause, Check, Contribution, GpuCheck, Layer, ValidationReport
-from pipeline.report import figures, module_tree
+from pipeline.report import figures, grounds, module_tree
 from pipeline.report.module_tree import Branch
 
 WORST = 10
@@ -42,6 +42,7 @@ def show(console: Console, report: ValidationReport, *, where: str | None = None
         console.print(Text(f"  and {len(report.causes) - CAUSES} more causes", "dim"))
     _show_made(console, report.made)
     console.print(_outputs(report))
+    _show_extremes(console, report)
     if worst := figures.worst(report, WORST):
         console.print(_layers(worst))
     if made := module_tree.top(report.layers, MODULES):
@@ -53,6 +54,12 @@ def show(console: Console, report: ValidationReport, *, where: str | None = None
         console.print(Text(f"not run: {line}", "yellow"))
     if where is not None:
         console.print(Text("full report: ") + Text(where, "bold"), soft_wrap=True)
+
+
+def _show_extremes(console: Console, report: ValidationReport) -> None:
+    """What came of inputs at the edge of what the spec admits."""
+    if tried := grounds.extremes(report):
+        console.print(Text(tried, "" if all(item.passed for item in report.extremes) else "red"))
 
 
 def _show_made(console: Console, made: tuple[Check, ...]) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.artifacts import EnginePlan, EnginePlans, Kernel, PrecisionPlan, SearchResult, ValidationReport
-from pipeline.report import figures, frontier, page_data
+from pipeline.report import figures, frontier, grounds, page_data
 
 if TYPE_CHECKING:
     import jinja2
@@ -33,6 +33,7 @@ class Rule:
         name: Name of the rule.
         result: The format.
         nodes: How many nodes.
+        bases: How many of them rest on what.
         ops: Their commonest operator types.
         reason: The reason given for the first of them.
     """
@@ -40,6 +41,7 @@ class Rule:
     name: str
     result: str
     nodes: int
+    bases: str
     ops: str
     reason: str
 
@@ -75,6 +77,7 @@ def render(
             plan=plan,
             plans=plans.plans,
             figures=figures,
+            grounds=grounds,
             origins=figures.origins(report),
             worst=figures.worst(report, 10),
             bad=sum(layer.bad for layer in report.layers),
@@ -136,6 +139,7 @@ def _rules(plan: PrecisionPlan) -> list[Rule]:
             name=name,
             result=result,
             nodes=len(items),
+            bases=grounds.bases(items),
             ops=", ".join(op for op, _ in Counter(item.op for item in items).most_common(4)),
             reason=items[0].reason,
         )

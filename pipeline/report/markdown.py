@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from pipeline.core.artifacts import Check, EnginePlan, EnginePlans, PrecisionPlan, SearchResult, ValidationReport
-from pipeline.report import figures, frontier
+from pipeline.report import figures, frontier, grounds
 
 WORST = 10
 FAILURES = 10
@@ -28,6 +28,8 @@ def render(
         table(("plan", "targets", "MB", "kernels", "fused attentions", "casts alone"), _plan_rows(plans)),
         f"Nodes: {', '.join(f'{count} {kind}' for kind, count in figures.formats(plan).items())}.",
         bullets([line for item in plans.plans for line in _lost(item)]),
+        bullets([grounds.summary(plan), *grounds.growing(plan)]),
+        table(("extreme", "inputs", "SQNR", "verdict"), grounds.extreme_rows(report)),
         *(() if search is None else _search(search)),
         bullets([f"not run: {line}" for line in report.not_run]),
     ]

@@ -79,6 +79,7 @@ def _row(layer: Layer, decision: Decision | None, kernel: str | None) -> Iterato
     yield "accumulator", None if decision is None else decision.accumulator
     yield "rule", None if decision is None else decision.rule
     yield "decided", None if decision is None else decision.reason
+    yield "grounds", None if decision is None else decision.grounds
     yield "kernel", kernel
 
 

@@ -12,7 +12,14 @@ from pipeline.core.stage import stage
 
 @stage(
     version=1,
-    rooms=("report", "report/templates/report.html", "report/templates/report.css", "report/templates/report.js"),
+    rooms=(
+        "report",
+        "report/templates/report.html",
+        "report/templates/grounds.html",
+        "report/templates/extremes.html",
+        "report/templates/report.css",
+        "report/templates/report.js",
+    ),
     tools=("jinja2", "plotly"),
 )
 def render(

@@ -178,6 +178,7 @@ function detail(i) {
       `${layers.nan[i]} and ${layers.inf[i]}; reference ${layers.nanReference[i]} and ${layers.infReference[i]}; ${layers.mismatched[i]} mismatched`],
     ["Precision", layers.rule[i] == null ? null : `operands ${layers.operands[i] || "–"}, accumulator ${layers.accumulator[i] || "as operands"}, result ${layers.result[i]}`],
     ["Decided by", layers.rule[i] == null ? null : `${layers.rule[i]}: ${layers.decided[i]}`],
+    ["Rests on", layers.grounds[i]],
     ["Kernel", layers.kernel[i]],
   ];
   const list = element("dl");
