@@ -15,12 +15,14 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline import flow
-from pipeline.core.artifacts import EnginePlans, ValidationReport
+from pipeline.core.artifacts import EnginePlans, Outcome, SearchResult, ValidationReport
+from pipeline.core.formats import Format
 from pipeline.core.progress import Silent
 
 ROOT = Path(__file__).parents[1]
 ATTENTIONS = {"minilm": 6, "mpnet-base": 12, "bert-base": 12, "smollm2": 30}
 BREAKS_IN_FP16 = ("smollm2", "nanoguard")
+HARMLESS = ("minilm", "mpnet-base")
 SEEDED = ("bert-base",)
 FASTER, SMALLER = 5.0, 2.0
 
@@ -69,6 +71,79 @@ def all_fp16_fails() -> Iterator[Row]:
         yield Row(claim=f"{name} --policy all-fp16 fails", figure=named, holds=not report.passed and bad is not None)
 
 
+def bisect_mends_nanoguard() -> Iterator[Row]:
+    """What bisect returns to fp32 mends all-fp16, with every label right, and is no larger than the default's set."""
+    from pipeline.analysis.bisect import bisect
+    from pipeline.analysis.trials import Case
+
+    results = run("nanoguard", "all-fp16")
+    found = bisect(
+        Case(
+            exported=results.artifact("export"),
+            reference=results.reference,
+            plan=results.plan,
+            ranges=results.ranges.tensors,
+            samples=results.artifact("sample"),
+            inputs=results.spec.inputs,
+            task=results.spec.task,
+            tolerances=results.spec.tolerances,
+        ),
+        Silent(),
+    )
+    default = sum(Format.FP32 in (item.operands, item.result) for item in run("nanoguard").plan.decisions)
+    claim = f"nanoguard: bisect mends all-fp16 with no more than the default's {default} nodes in fp32"
+    figure = f"{len(found.returned)} nodes in {found.tries} tries: {found.after.reason}"
+    yield Row(claim=claim, figure=figure, holds=found.after.passed and 0 < len(found.returned) <= default)
+
+
+def search_is_leaner() -> Iterator[Row]:
+    """Where fp16 breaks the model, search passes with less fp32 and no more casts than the default policy."""
+    for name in BREAKS_IN_FP16:
+        results = run(name, "search")
+        report: ValidationReport = results.artifact("validate")
+        found: SearchResult = results.artifact("search")
+        chosen, default = found.points[found.chosen], found.points[found.default]
+        leaner = chosen.fp32_nodes < default.fp32_nodes and chosen.casts <= default.casts
+        yield Row(
+            claim=f"{name} --policy search passes, leaner than the default policy",
+            figure=f"{_figures(report)}; {_spent(found)}",
+            holds=report.passed and leaner and found.outcome is Outcome.FOUND,
+        )
+
+
+def search_frees() -> Iterator[Row]:
+    """Where fp16 harms nothing, search frees nine tenths of what the default policy has in fp32, or says why not."""
+    for name in HARMLESS:
+        results = run(name, "search")
+        found: SearchResult = results.artifact("search")
+        chosen, default = found.points[found.chosen], found.points[found.default]
+        least = min(point.fp32_nodes for point in found.points)
+        rules = ", ".join(sorted({item.rule for item in found.kept}))
+        yield Row(
+            claim=f"{name} --policy search frees 90% of what may be freed",
+            figure=f"{_spent(found)}; {least} have to stay ({rules})",
+            holds=results.artifact("validate").passed
+            and default.fp32_nodes - chosen.fp32_nodes >= 0.9 * (default.fp32_nodes - least),
+        )
+
+
+def search_keeps_attention() -> Iterator[Row]:
+    """Every attention of the plan that search found is one fused kernel."""
+    for name in (*HARMLESS, "smollm2"):
+        plans: EnginePlans = run(name, "search").artifact("build")
+        fused = [plan.text.fused_attentions if plan.text else 0 for plan in plans.plans]
+        claim = f"{name} --policy search: {ATTENTIONS[name]} attentions fused"
+        yield Row(claim=claim, figure=f"{fused}", holds=set(fused) == {ATTENTIONS[name]})
+
+
+def _spent(found: SearchResult) -> str:
+    chosen, default = found.points[found.chosen], found.points[found.default]
+    return (
+        f"{chosen.fp32_nodes} nodes in fp32 instead of {default.fp32_nodes}, {chosen.casts} casts instead of "
+        f"{default.casts}, {found.trials} trials"
+    )
+
+
 def faster_than_autocast() -> Iterator[Row]:
     """Deciding bert-base's precision costs a fraction of AutoCast's time and memory."""
     from tests.benchmarks import decide
@@ -98,6 +173,10 @@ PARTS: dict[str, Callable[[], Iterator[Row]]] = {
     "fused": fused_attentions,
     "default": default_policy_passes,
     "all-fp16": all_fp16_fails,
+    "bisect": bisect_mends_nanoguard,
+    "search": search_is_leaner,
+    "search-frees": search_frees,
+    "search-fused": search_keeps_attention,
     "autocast": faster_than_autocast,
 }
 
