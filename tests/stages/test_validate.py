@@ -313,3 +313,18 @@ def test_an_overflow_that_the_runtime_alone_would_hide_fails(tmp_path: Path) -> 
     assert [layer.bad for layer in report.layers] == [True, True]
     assert report.outputs[0].stats.inf_candidate == 12
     assert report.causes[0].nodes == ("double",)
+
+
+@pytest.mark.parametrize(("scale", "told"), [(1.0, False), (1e5, True)])
+def test_a_graph_that_fails_already_is_not_emulated_with_low_sums(tmp_path: Path, scale: float, told: bool) -> None:
+    product = """
+    <ir_version: 10, opset_import: ["" : 20]>
+    product (float[batch, sequence] x, int64[batch, sequence] mask) => (float[batch, 2] y)
+        <float[2, 2] w = {1, 0, 0, 1}> { [product] y = MatMul(x, w) }
+    """
+
+    report = verdict(tmp_path, np.full((2, 2), scale), text=product)
+
+    line = "emulated, accumulating in fp16: it fails as 'emulated' already"
+    assert (line in report.not_run) is told
+    assert report.passed is not told
