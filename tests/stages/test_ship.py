@@ -1,14 +1,21 @@
 import dataclasses
+import json
 import math
 
+import numpy as np
+import onnx
 import pytest
 
+from pipeline.backends.onnxruntime import Session
+from pipeline.backends.tensorrt.builder import DEBUG_MARKS
 from pipeline.bundle import verify
-from pipeline.bundle.manifest import Role
+from pipeline.bundle.manifest import Role, core_files
 from pipeline.core import digest, serde
-from pipeline.core.artifacts import Check, PrecisionPlan, ValidationReport
+from pipeline.core.artifacts import Check, Overrides, PrecisionPlan, ValidationReport
 from pipeline.core.errors import ShipError
 from pipeline.core.progress import Silent
+from pipeline.graph import io
+from pipeline.precision.emulate import emulate
 from pipeline.stages.ship import ship
 from tests import records, shipping
 
@@ -177,3 +184,106 @@ def test_a_plan_file_that_changed_is_refused(inputs, out):
     inputs["plans"].plans[0].path.write_bytes(b"another plan")
     with pytest.raises(ShipError, match=r"x\.plan is not the plan that was built"):
         ship(**inputs, out=out, progress=Silent())
+
+
+def test_a_verdict_on_another_graph_or_plan_is_refused(inputs, out):
+    subjects = {**inputs["report"].subjects, "mixed": "0" * 64, "x.plan": "0" * 64}
+    text = refusal(inputs, out, subjects=subjects)
+    assert "- validation ran on another mixed graph\n  - validation ran on another x.plan\n" in text
+
+
+def test_a_plan_with_debug_marks_is_refused(inputs, out):
+    (plan,) = inputs["plans"].plans
+    marked = dataclasses.replace(plan, flags=(*plan.flags, DEBUG_MARKS))
+    plans = dataclasses.replace(inputs["plans"], plans=(marked,))
+    assert refusal(inputs, out, plans=plans, overrides=Overrides(unvalidated=True, unlicensed=True)) == (
+        "tiny: refused to ship\n"
+        "  - x.plan hands out its inner tensors: build.debug_tensors is on\n"
+        "  hint: set build.debug_tensors to false in engine.toml, which makes another plan"
+    )
+
+
+@pytest.mark.parametrize("licence", ["", "NOASSERTION", "none"])
+def test_weights_without_a_licence_ship_only_when_told(inputs, out, tmp_path, licence):
+    unknown = dataclasses.replace(records.REAL, licence=licence)
+    inputs["weights"] = records.weights(tmp_path / "weights", unknown)
+    line = "nobody stated a licence of the weights (pypi:tiny==1.0)"
+    assert refusal(inputs, out, weights=inputs["weights"]) == (
+        f"tiny: refused to ship\n  - {line}\n"
+        "  hint: state `licence` in engine.toml, or give --allow-unlicensed if you may ship them all the same"
+    )
+    inputs["report"] = dataclasses.replace(inputs["report"], provenance=unknown)
+    inputs["rendered"].json.write_text(serde.dumps(inputs["report"]))
+    bundle = ship(**{**inputs, "overrides": Overrides(unlicensed=True)}, out=out, progress=Silent())
+    assert verify.verify(bundle.folder).unvalidated == (line,)
+
+
+def test_what_was_forced_is_said_by_manifest_readme_and_verify(inputs, out):
+    report = dataclasses.replace(records.failed(), subjects=inputs["report"].subjects)
+    inputs["rendered"].json.write_text(serde.dumps(report))
+    forced = {**inputs, "report": report, "overrides": Overrides(unvalidated=True)}
+    folder = ship(**forced, out=out, progress=Silent()).folder
+    expected = ("validation did not pass: proj_out (MatMul in fp16): 12.0 dB", "bad layers: proj_out")
+    found = verify.verify(folder)
+    assert found.unvalidated == verify.read(folder).verdict.overridden == expected
+    assert f"shipped although: {expected[0]}" in found.warnings
+    readme = (folder / "README.md").read_text()
+    assert "**NOT VALIDATED**" in readme
+    assert f"- shipped although: {expected[1]}\n" in readme
+
+
+def test_weights_that_are_not_real_cannot_be_forced(inputs, out, tmp_path):
+    inputs["weights"] = records.weights(tmp_path / "seeded", records.SEEDED)
+    text = refusal(inputs, out, weights=inputs["weights"], overrides=Overrides(unvalidated=True, unlicensed=True))
+    assert text.endswith("hint: run with WEIGHTS=pretrained, and ship what was made from that")
+
+
+def test_the_emulation_shares_the_weights_and_is_the_one_that_was_validated(inputs, out):
+    folder = ship(**inputs, out=out, progress=Silent()).folder
+    weights = (folder / "model.onnx.data").stat().st_size
+    shipped = onnx.load(folder / "emulated.onnx", load_external_data=False)
+    assert [item.external_data[0].value for item in shipped.graph.initializer if item.external_data] == [
+        "model.onnx.data"
+    ]
+    assert weights == 512
+    x = np.random.default_rng(0).standard_normal((3, 16)).astype(np.float32)
+    validated = Session(emulate(io.load(inputs["mixed"].path)), as_written=True)({"x": x})
+    np.testing.assert_array_equal(Session(folder / "emulated.onnx")({"x": x})["y"], validated["y"])
+
+
+def test_the_core_does_not_depend_on_what_was_measured(inputs, out):
+    (plan,) = inputs["plans"].plans
+    slower = dataclasses.replace(inputs["plans"], plans=(dataclasses.replace(plan, seconds=9.0),))
+    other = dataclasses.replace(inputs["invocation"], commit=None, spec="0" * 64)
+    folders = [out / "a", out / "b"]
+    made = []
+    for folder, changed in zip(folders, ({}, {"plans": slower, "invocation": other}), strict=True):
+        folder.mkdir()
+        made.append(ship(**{**inputs, **changed}, out=folder, progress=Silent()))
+    assert made[0].digest != made[1].digest
+    assert made[0].core == made[1].core
+    for name in core_files(verify.read(made[0].folder).files):
+        assert (made[0].folder / name).read_bytes() == (made[1].folder / name).read_bytes()
+
+
+def test_a_timing_cache_is_kept_and_its_digest_recorded(inputs, out, tmp_path):
+    (plan,) = inputs["plans"].plans
+    cache = tmp_path / "timing.cache"
+    cache.write_bytes(b"tactics")
+    plans = dataclasses.replace(inputs["plans"], plans=(dataclasses.replace(plan, timing_cache=cache),))
+    folder = ship(**{**inputs, "plans": plans}, out=out, progress=Silent()).folder
+    (timing,) = json.loads((folder / "attestation" / "timings.json").read_text()).values()
+    assert timing == {"build_seconds": 2.5, "timing_cache_sha256": digest.of_bytes(b"tactics")}
+    assert (folder / "attestation" / "timing.cache").read_bytes() == b"tactics"
+
+
+def test_the_provenance_names_where_everything_came_from(inputs, out):
+    folder = ship(**inputs, out=out, progress=Silent()).folder
+    statement = json.loads((folder / "attestation" / "provenance.intoto.json").read_text())
+    assert statement["_type"] == "https://in-toto.io/Statement/v1"
+    assert statement["predicateType"] == "https://slsa.dev/provenance/v1"
+    named = {item["name"]: item for item in statement["predicate"]["buildDefinition"]["resolvedDependencies"]}
+    assert named["engines/tiny/engine.toml"]["digest"] == {"sha256": "e" * 64}
+    assert named["trt-pipeline clone"]["digest"] == {"gitCommit": "f" * 40}
+    assert named["weights"]["uri"] == "pypi:tiny==1.0"
+    assert {item["name"] for item in statement["subject"]} == set(core_files(verify.read(folder).files))

@@ -1,0 +1,143 @@
+"""Files that have the digests in the manifest, and contradict one another."""
+
+import dataclasses
+import json
+
+import pytest
+
+from pipeline.bundle import manifest, verify
+from pipeline.bundle.manifest import File
+from pipeline.core import digest, serde
+from pipeline.core.artifacts import PrecisionPlan, ValidationReport
+from pipeline.core.errors import BundleError
+from tests import records, shipping
+
+PLAN = "tensorrt-rtx-sm86-sm89.plan"
+REPORT = "attestation/report.json"
+PROVENANCE = "attestation/provenance.intoto.json"
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    return shipping.shipped(tmp_path / "bundle")
+
+
+def replace(bundle, name, content):
+    """Put other content in place of a file, and name it in the manifest."""
+    record = verify.read(bundle)
+    (bundle / name).write_bytes(content)
+    files = {
+        **record.files,
+        name: File(role=record.files[name].role, size=len(content), sha256=digest.of_bytes(content)),
+    }
+    write(bundle, dataclasses.replace(record, files=files, core=manifest.core_digest(files)))
+
+
+def write(bundle, record):
+    """Write the manifest, and a provenance that knows its core."""
+    path = bundle / PROVENANCE
+    statement = json.loads(path.read_text())
+    core = manifest.core_files(record.files)
+    statement["subject"] = [{"name": name, "digest": {"sha256": file.sha256}} for name, file in core.items()]
+    path.write_text(json.dumps(statement))
+    named = File(role=record.files[PROVENANCE].role, size=path.stat().st_size, sha256=digest.of_file(path))
+    (bundle / "manifest.json").write_text(
+        serde.dumps(dataclasses.replace(record, files={**record.files, PROVENANCE: named}))
+    )
+
+
+def problems(bundle):
+    with pytest.raises(BundleError) as caught:
+        verify.verify(bundle)
+    return [line.removeprefix("  - ") for line in str(caught.value).splitlines()[1:-1]]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"no plan", "not a TensorRT-RTX plan"),
+        (records.plan_bytes(version=(1, 6, 0, 1)), "built by 1.6.0.1, and the manifest says 1.7.1.116"),
+        (records.plan_bytes(mask=8 | 16), "built for 8.9, 12.0, and the manifest says 8.6, 8.9"),
+        (records.plan_bytes() + b"more", "its header says 68 bytes, the file has 72"),
+    ],
+)
+def test_a_plan_whose_header_says_something_else(bundle, content, expected):
+    replace(bundle, PLAN, content)
+    assert problems(bundle) == [f"{PLAN}: {expected}"]
+
+
+def test_an_rtx_plan_that_is_said_to_be_another_flavours(bundle):
+    record = verify.read(bundle)
+    plans = tuple(dataclasses.replace(plan, flavour="tensorrt") for plan in record.plans)
+    write(bundle, dataclasses.replace(record, plans=plans))
+    assert problems(bundle) == [f"{PLAN}: a TensorRT-RTX plan, and the manifest says tensorrt"]
+
+
+def test_a_tensorrt_plan_is_said_to_be_unreadable(bundle):
+    replace(bundle, PLAN, b"ftrt and more")
+    record = verify.read(bundle)
+    write(bundle, dataclasses.replace(record, plans=(dataclasses.replace(record.plans[0], flavour="tensorrt"),)))
+    assert f"{PLAN}: a tensorrt plan has no header that can be read; only its digest was compared" in (
+        verify.verify(bundle).warnings
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"engine": "other"}, "about engine other, not tiny"),
+        ({"policy": "all-fp32"}, "about policy all-fp32, and the plan is sensitive"),
+        ({"provenance": records.SEEDED}, "about other weights (seeded:0)"),
+        ({"samples": 9}, "its verdict or figures are not those in the manifest"),
+        (
+            {"layers": (records.layer("norm"), records.layer("gone"))},
+            "names nodes that the precision plan does not have, such as gone",
+        ),
+    ],
+)
+def test_a_report_of_something_else(bundle, change, expected):
+    report = serde.loads(ValidationReport, (bundle / REPORT).read_bytes())
+    replace(bundle, REPORT, serde.dumps(dataclasses.replace(report, **change)).encode())
+    assert problems(bundle) == [f"{REPORT}: {expected}"]
+
+
+def test_a_recipe_of_something_else(bundle):
+    recipe = serde.loads(PrecisionPlan, (bundle / "precision.json").read_bytes())
+    replace(bundle, "precision.json", serde.dumps(dataclasses.replace(recipe, model="0" * 64)).encode())
+    assert problems(bundle) == ["precision.json: policy, low format or model differ from those in the manifest"]
+    fewer = dataclasses.replace(recipe, decisions=recipe.decisions[:1])
+    replace(bundle, "precision.json", serde.dumps(fewer).encode())
+    assert "precision.json: its decisions are not those that the manifest counts" in problems(bundle)
+
+
+def test_a_provenance_of_something_else(bundle):
+    record = verify.read(bundle)
+    for content in (b"{}", b"[]", json.dumps({"subject": []}).encode()):
+        (bundle / PROVENANCE).write_bytes(content)
+        named = File(role=record.files[PROVENANCE].role, size=len(content), sha256=digest.of_bytes(content))
+        (bundle / "manifest.json").write_text(
+            serde.dumps(dataclasses.replace(record, files={**record.files, PROVENANCE: named}))
+        )
+        assert problems(bundle)[0].startswith(f"{PROVENANCE}: ")
+
+
+def test_a_manifest_with_more_than_its_fields_or_a_key_twice_is_refused(bundle):
+    path = bundle / "manifest.json"
+    text = path.read_text()
+    for changed, expected in (
+        (text.replace("{", '{"more": 1,', 1), "manifest.more: unknown field"),
+        (text.replace('"schema": 2', '"schema": 2, "schema": 2'), "a JSON object has the same key twice"),
+        (text.replace('"schema": 2', '"schema": "2"'), "manifest.schema: '2' stands for 2"),
+        (text.replace('"schema": 2', '"schema": 3'), "schema must be 2, got 3"),
+    ):
+        path.write_text(changed)
+        with pytest.raises(BundleError, match="not a valid manifest: ") as caught:
+            verify.read(bundle)
+        assert expected in str(caught.value)
+
+
+def test_a_core_digest_of_other_files_is_refused(bundle):
+    path = bundle / "manifest.json"
+    path.write_text(path.read_text().replace(verify.read(bundle).core, "0" * 64))
+    with pytest.raises(BundleError, match="core is 0000"):
+        verify.read(bundle)
