@@ -14,7 +14,7 @@ from pipeline.core.formats import Format
 from pipeline.precision import semantics
 from pipeline.precision.semantics import Movement
 
-TYPES = {Format.FP32: "float", Format.TF32: "float", Format.FP16: "half", Format.BF16: "bfloat16"}
+TYPES = {Format.FP32: "float", Format.TF32: "float", Format.FP16: "half", Format.BF16: "bf16"}
 """Name of the type that stores a format, as plan texts write it."""
 
 FP32_ACCUMULATION = 2
