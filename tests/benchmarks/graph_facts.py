@@ -40,6 +40,8 @@ class Facts:
         masked_nan: NaN in the outputs where nothing of the first held-out sample is a valid token; None without a mask.
         fp32_nodes: Nodes that compute in fp32; a product of operands that are only widened is not one.
         casts: Casts between float formats.
+        sum_casts: Those of them that only ask for fp32 sums: they widen a product's operands and narrow its result, and
+            TensorRT takes them into the product.
         kernels: Kernels of its TensorRT-RTX plan; None where it cannot be built.
         attentions: Fused attentions in it.
         refused: Why it cannot be built.
@@ -51,6 +53,7 @@ class Facts:
     masked_nan: int | None
     fp32_nodes: int
     casts: int
+    sum_casts: int
     kernels: int | None
     attentions: int | None
     refused: str | None
@@ -77,6 +80,7 @@ def gather(path: Path, spec: EngineSpec, exported: OnnxModel, samples: Samples, 
         masked_nan=_masked(runs, exported, spec, samples.validation.batches[0]),
         fp32_nodes=sum(_is_wide(node) for node in mixed.graph),
         casts=sum(_casts_floats(node) for node in mixed.graph),
+        sum_casts=sum(_asks_for_sums(node) for node in mixed.graph),
         kernels=kernels,
         attentions=attentions,
         refused=refused,
@@ -120,6 +124,19 @@ def _masked(runs: Mapping[str, Session], exported: OnnxModel, spec: EngineSpec, 
 
 def _casts_floats(node: ir.Node) -> bool:
     return node.op_type == "Cast" and node.inputs[0].dtype in FLOATS and node.outputs[0].dtype in FLOATS  # type: ignore[union-attr]
+
+
+def _asks_for_sums(node: ir.Node) -> bool:
+    if not _casts_floats(node):
+        return False
+    producer = node.inputs[0].producer()  # type: ignore[union-attr]
+    readers = [use.node for use in node.outputs[0].uses()]
+    widens = _is_widened(node.outputs[0]) and all(reader.op_type in WEIGHTED for reader in readers)
+    return (widens and bool(readers)) or (
+        producer is not None
+        and producer.op_type in WEIGHTED
+        and all(_is_widened(value) for value in producer.inputs if value is not None)
+    )
 
 
 def _is_wide(node: ir.Node) -> bool:

@@ -160,7 +160,7 @@ def _show() -> None:
         "fp32 task",
         "masked row",
         "fp32 nodes",
-        "casts",
+        "casts (for sums)",
         "kernels",
         "attn",
         "s",
@@ -183,8 +183,10 @@ def _cells(row: dict[str, object]) -> Iterator[str]:
         yield _cell(row.get(name), form)
     masked = row.get("masked_nan")
     yield "–" if masked is None else "finite" if masked == 0 else f"{masked} NaN"
-    for name, form in (("fp32_nodes", "d"), ("casts", "d"), ("kernels", "d"), ("attentions", "d")):
-        yield _cell(row.get(name), form)
+    yield _cell(row.get("fp32_nodes"), "d")
+    yield "–" if row.get("casts") is None else f"{row['casts']} ({row.get('sum_casts', 0)})"
+    for name in ("kernels", "attentions"):
+        yield _cell(row.get(name), "d")
     for name in ("seconds", "cpu_seconds", "peak_gb"):
         yield _cell(row.get(name), ".1f")
     yield str(row.get("failure") or (f"RTX: {row['refused']}" if row.get("refused") else ""))
