@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -99,21 +99,19 @@ def _matrix(site: Site, position: int) -> Matrix | None:
 def _with_weight(site: Site, weight: Matrix) -> Bound:
     data, slack = site.operand(0), 2.0 * site.unit + weight.shape[0] * FP32_UNIT
     if data.ball is not None:
-        ball = data.ball
-        scaled, plain = _column_norms(weight, ball.scale)
-        centre = _applied(weight, ball.centre)
-        reach = ball.radius * scaled + (ball.error + slack * ball.norm(weight.shape[0])) * plain
-        return between(centre - reach, centre + reach)
-    if not data.is_known:
-        return (
-            symmetric(data.norm * (1.0 + slack) * _column_norms(weight, np.ones(1))[1])
-            if data.norm < math.inf
-            else ANYTHING
-        )
-    middle, radius = (data.low + data.high) / 2.0, (data.high - data.low) / 2.0
-    centre = _applied(weight, middle)
-    spread, whole = _absolute_sums(weight, radius, data.largest())
-    reach = spread + slack * whole
+        ball, ones = data.ball, np.ones(1)
+        centre, (scaled, plain) = _look(weight, ball.centre, np.square, ball.scale**2, ones)
+        error = ball.error + slack * ball.norm(weight.shape[0])
+        reach = ball.radius * np.sqrt(scaled) + error * np.sqrt(plain)
+    elif data.is_known:
+        middle, radius = (data.low + data.high) / 2.0, (data.high - data.low) / 2.0
+        centre, (spread, whole) = _look(weight, middle, np.abs, radius, data.largest())
+        reach = spread + slack * whole
+    elif data.norm < math.inf:
+        centre, (plain,) = _look(weight, np.zeros(1), np.square, np.ones(1))
+        reach = data.norm * (1.0 + slack) * np.sqrt(plain)
+    else:
+        return ANYTHING
     return between(centre - reach, centre + reach)
 
 
@@ -136,30 +134,22 @@ TINY_SHARE = 2.0**-20
 """How far below zero rounding's allowance may put the lower end of what is never negative."""
 
 
-def _column_norms(weight: Matrix, scale: Vector) -> tuple[Vector, Vector]:
-    """Euclidean norm of each column, its rows times `scale`, and as it is."""
-    factors = np.stack([_broadcast(scale, weight.shape[0]) ** 2, np.ones(weight.shape[0])]).astype(np.float32)
-    total = np.zeros((2, weight.shape[1]), np.float32)
+def _look(weight: Matrix, row: Vector, function: Callable[[Matrix], Matrix], *factors: Vector) -> tuple[Vector, Vector]:
+    """The product of `row` and `weight`, and those of `factors` and a function of it that is never negative.
+
+    It is read once, block by block, in fp32; the second products are rounded up.
+    """
+    size = weight.shape[0]
+    wanted = np.stack([_broadcast(factor, size) for factor in factors]).astype(np.float32)
+    plain = _broadcast(row, size).astype(np.float32)
+    centred = bool(plain.any())
+    centre, total = np.zeros(weight.shape[1], np.float32), np.zeros((len(factors), weight.shape[1]), np.float32)
     for start, stop in _blocks(weight):
-        total += factors[:, start:stop] @ np.square(weight[start:stop])
-    scaled, plain = np.sqrt(total.astype(np.float64) * (1.0 + 4.0 * weight.shape[0] * FP32_UNIT))
-    return scaled, plain
-
-
-def _absolute_sums(weight: Matrix, *rows: Vector) -> tuple[Vector, ...]:
-    """For each row of factors: sums of the magnitudes of every column times them."""
-    factors = np.stack([_broadcast(row, weight.shape[0]) for row in rows]).astype(np.float32)
-    total = np.zeros((len(rows), weight.shape[1]), np.float32)
-    for start, stop in _blocks(weight):
-        total += factors[:, start:stop] @ np.abs(weight[start:stop])
-    return tuple(total.astype(np.float64) * (1.0 + 4.0 * weight.shape[0] * FP32_UNIT))
-
-
-def _applied(weight: Matrix, row: Vector) -> Vector:
-    """The product of one row and a matrix."""
-    if not row.any():
-        return np.zeros(1)
-    return (_broadcast(row, weight.shape[0]).astype(np.float32) @ weight).astype(np.float64)
+        block = weight[start:stop]
+        if centred:
+            centre += plain[start:stop] @ block
+        total += wanted[:, start:stop] @ function(block)
+    return centre.astype(np.float64), total.astype(np.float64) * (1.0 + 4.0 * size * FP32_UNIT)
 
 
 def _blocks(weight: Matrix) -> Iterator[tuple[int, int]]:
