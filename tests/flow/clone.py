@@ -115,9 +115,12 @@ class Clone:
         process.wait()
         return True
 
-    def bundle(self) -> dict[str, bytes]:
-        folder = self.engine / "build" / "bundle"
-        return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    def core(self, build: str = "build") -> dict[str, bytes]:
+        """The part of the bundle that is reproducible: what was measured and where it came from apart."""
+        folder = self.engine / build / "bundle"
+        files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+        measured = ("attestation/", "manifest.json")
+        return {name: path.read_bytes() for name, path in files.items() if not name.startswith(measured)}
 
 
 def make_clone(root: Path) -> Clone:

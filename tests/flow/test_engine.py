@@ -15,8 +15,9 @@ def test_one_command_ends_in_a_bundle(built):
     assert result.returncode == 0, result.stderr
     manifest = json.loads((clone.engine / "build" / "bundle" / "manifest.json").read_text())
     assert manifest["engine"] == "tiny"
-    assert {"model.onnx", "precision.json", "report.html", "report.json", "README.md"} <= set(clone.bundle())
-    assert any(name.endswith(".plan") for name in clone.bundle())
+    assert {"model.onnx", "emulated.onnx", "precision.json", "sbom.cdx.json", "README.md"} <= set(clone.core())
+    assert any(name.endswith(".plan") for name in clone.core())
+    assert (clone.engine / "build" / "bundle" / "attestation" / "report.html").is_file()
 
 
 def test_a_second_run_runs_no_stage_and_imports_no_torch(built):
@@ -35,13 +36,13 @@ def test_a_second_run_runs_no_stage_and_imports_no_torch(built):
     assert not imported & {"torch", "transformers", "onnx", "onnx_ir", "onnxruntime", "tensorrt_rtx", "polygraphy"}
 
 
-def test_a_run_killed_anywhere_ends_with_the_same_bundle(built, tmp_path):
+def test_a_run_killed_anywhere_in_another_folder_ends_with_the_same_core(built, tmp_path):
     clone, _, _ = built
-    fresh = make_clone(tmp_path / "fresh")
+    fresh = make_clone(tmp_path / "a folder of another name")
     stages = ["export", "build", "ship", "publish"]
     assert [stage for stage in stages if fresh.kill_in(stage, "engine", "tiny")] == stages
     assert fresh.run("engine", "tiny").returncode == 0
-    assert fresh.bundle() == clone.bundle()
+    assert fresh.core() == clone.core()
 
 
 def test_damage_is_noticed_and_made_again(built, tmp_path):
@@ -53,14 +54,14 @@ def test_damage_is_noticed_and_made_again(built, tmp_path):
     result = clone.run("engine", "tiny", "--json")
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout)["fresh"] == ["convert"]
-    assert clone.bundle() == built[0].bundle()
+    assert clone.core() == built[0].core()
 
 
 def test_a_damaged_bundle_is_laid_out_again(built, tmp_path):
     clone = copy_of(built[0], tmp_path)
     (clone.engine / "build" / "bundle" / "model.onnx").write_bytes(b"damaged")
     assert clone.run("engine", "tiny").returncode == 0
-    assert clone.bundle() == built[0].bundle()
+    assert clone.core() == built[0].core()
 
 
 def test_two_runs_at_once_wait_for_each_other(built, tmp_path):
@@ -74,7 +75,7 @@ def test_two_runs_at_once_wait_for_each_other(built, tmp_path):
     outputs = [run.communicate() for run in runs]
     assert [run.returncode for run in runs] == [0, 0]
     assert sum(b"waiting for another run" in error for _, error in outputs) == 1
-    assert clone.bundle() == built[0].bundle()
+    assert clone.core() == built[0].core()
 
 
 def test_a_changed_tolerance_runs_only_what_reads_it(built, tmp_path):
