@@ -74,16 +74,26 @@ def classes(group: Group) -> tuple[Group, ...]:
     return _by(group.members, lambda member: _place(member.module))
 
 
+def roles(group: Group) -> tuple[Group, ...]:
+    """Its parts by what they are in every layer: place in the module tree, and operator."""
+    return _by(group.members, lambda member: (_place(member.module), member.op))
+
+
+def structural(group: Group) -> bool:
+    """Whether `split` takes it apart by place or operator, not merely by layer."""
+    return len(roles(group)) > 1
+
+
 def split(group: Group) -> tuple[Group, ...]:
-    """Its parts: by place in the module tree, then by module, then halves in graph order; none for a single node."""
+    """Its parts: by place in the module tree, by operator, by module, then single nodes; many are halved by depth."""
     if len(group.members) == 1:
         return ()
-    parts = classes(group)
-    if len(parts) == 1:
-        parts = _by(group.members, lambda member: member.module)
-    if len(parts) == 1:
+    for parts in (classes(group), roles(group), _by(group.members, lambda member: member.module)):
+        if len(parts) > 1:
+            break
+    else:
         parts = tuple(Group(members=(member,)) for member in group.members)
-    return parts if len(parts) <= MANY else _halves(parts)
+    return parts if len(parts) <= MANY or structural(group) else _halves(parts)
 
 
 def _halves(parts: Sequence[Group]) -> tuple[Group, ...]:

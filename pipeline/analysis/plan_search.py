@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from pipeline.analysis import groups as groups_
-from pipeline.analysis.groups import Group, classes, split, within
+from pipeline.analysis.groups import Group, classes, roles, split, structural, within
 from pipeline.analysis.judge import Answer
 from pipeline.core.artifacts import Change, Direction
 from pipeline.core.errors import PrecisionError
@@ -61,6 +61,7 @@ class PlanSearch:
         price: What it costs.
         floor: Noise to signal that the budget allows, as a ratio of norms.
         limit: Plans that may be tried.
+        casts: Casts of a plan: no more than the default policy's has, where that passes.
         tried: Those that were, in order.
         base: The plan beside which groups are measured: of the least fp32 where that passes, else the first that does.
     """
@@ -71,6 +72,7 @@ class PlanSearch:
     price: Callable[[Wide], float]
     floor: float
     limit: int
+    casts: Callable[[Wide], int] = lambda _: 0
     tried: dict[Wide, Tried] = field(default_factory=dict)
     base: Wide = frozenset()
 
@@ -85,15 +87,17 @@ class PlanSearch:
         """
         least = self._try(frozenset(), "least fp32")
         default = self._try(self.default, "default policy", since=least)
-        start = least if least.answer.passed else self._first_that_passes(default)
+        fits = least.answer.passed and self._allowed(least.wide)
+        start = least if fits else self._first_that_passes(default)
         self.base = start.wide
         self._improve(self._free(start))
         self._climb(self.best())
         return self.best()
 
     def best(self) -> Tried:
-        """The cheapest plan so far that passes."""
-        return min((item for item in self.tried.values() if item.answer.passed), key=_rank)
+        """The cheapest plan so far that passes and is allowed."""
+        passing = (item for item in self.tried.values() if item.answer.passed and self._allowed(item.wide))
+        return min(passing, key=_rank)
 
     def measure(self) -> dict[Group, Tried]:
         """Each class of groups alone: added to the plan of the least fp32, or changed in the default one.
@@ -149,11 +153,14 @@ class PlanSearch:
         level = within(self.groups, plan.wide)
         while level and self._has_room():
             measured = {
-                group: self._without(plan, (group,)) for group in level if self._saves(plan, group) and self._has_room()
+                group: self._without(plan, (group,))
+                for group in level
+                if self._saves(plan, group.nodes) and self._has_room()
             }
+            unmeasured = [group for group in level if group not in measured and structural(group)]
             passing = [group for group, found in measured.items() if found.answer.passed]
             plan = self._pack(plan, sorted(passing, key=lambda group: self._rate(plan, measured[group])), measured)
-            level = tuple(child for left in within(measured, plan.wide) for child in split(left))
+            level = tuple(child for left in within([*measured, *unmeasured], plan.wide) for child in split(left))
         return plan
 
     def _pack(self, plan: Tried, passing: Sequence[Group], measured: dict[Group, Tried]) -> Tried:
@@ -163,15 +170,19 @@ class PlanSearch:
         count = max(1, sum(total <= self.floor**2 for total in sums[1:])) if passing else 0
         packed = plan
         while count > 1 and self._has_room():
-            together = self._without(plan, passing[:count])
-            if together.answer.passed and together.price < plan.price:
+            nodes = frozenset(node for group in passing[:count] for node in group.nodes)
+            if self._saves(plan, nodes) and (together := self._without(plan, passing[:count])).answer.passed:
                 packed = together
                 break
             count //= 2
         if count == 1:
             packed = measured[passing[0]]
         for group, power in zip(passing[count:], powers[count:], strict=True):
-            if packed.answer.noise**2 + power <= self.floor**2 and self._saves(packed, group) and self._has_room():
+            if (
+                packed.answer.noise**2 + power <= self.floor**2
+                and self._saves(packed, group.nodes)
+                and self._has_room()
+            ):
                 further = self._without(packed, (group,))
                 packed = further if further.answer.passed else packed
         return packed
@@ -180,7 +191,11 @@ class PlanSearch:
         """Take any move that lowers the cost and passes, until there is none."""
         while self._has_room():
             moves = sorted(self._moves(plan.wide), key=lambda move: self.price(move[0]))
-            cheaper = (move for move in moves if self.price(move[0]) < plan.price and self._may_pass(move[0]))
+            cheaper = (
+                move
+                for move in moves
+                if self.price(move[0]) < plan.price and self._allowed(move[0]) and self._may_pass(move[0])
+            )
             better = None
             for wide, groups in cheaper:
                 found = self._try(wide, _changed(plan.wide, wide, groups), since=plan, groups=groups)
@@ -198,7 +213,7 @@ class PlanSearch:
         """Plans one step away: a class, a module that has some fp32, or in small graphs nodes and any run of them."""
         order = [member for group in self.groups for member in group.members]
         order.sort(key=lambda member: member.position)
-        steps: list[tuple[Group, ...]] = [(group,) for group in self._classes()]
+        steps: list[tuple[Group, ...]] = [(role,) for group in self._classes() for role in (group, *roles(group))]
         steps += [groups_.of(part) for part in _modules(order) if any(member.node in wide for member in part)]
         if len(order) <= FEW:
             steps += [groups_.of((member,)) for member in order]
@@ -230,8 +245,12 @@ class PlanSearch:
         wide = plan.wide.difference(*(group.nodes for group in groups))
         return self._try(wide, _changed(plan.wide, wide, groups), since=plan, groups=groups)
 
-    def _saves(self, plan: Tried, group: Group) -> bool:
-        return self.price(plan.wide - group.nodes) < plan.price
+    def _saves(self, plan: Tried, nodes: Wide) -> bool:
+        """Whether freeing `nodes` is cheaper and allowed."""
+        return self.price(plan.wide - nodes) < plan.price and self._allowed(plan.wide - nodes)
+
+    def _allowed(self, wide: Wide) -> bool:
+        return not self.tried[self.default].answer.passed or self.casts(wide) <= self.casts(self.default)
 
     def _rate(self, plan: Tried, freed: Tried) -> float:
         """Noise power for each unit of cost saved."""
