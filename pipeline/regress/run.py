@@ -110,7 +110,7 @@ def _steadiness(results: Results, root: Path, progress: Progress) -> Steadiness:
                 .run(
                     steady,
                     reference=results.handles["canonicalise"],
-                    mixed=results.handles["convert"],
+                    mixed=flow.mixed_of(results.handles),
                     samples=results.handles["sample"],
                     inputs=results.spec.inputs,
                     task=results.spec.task,
