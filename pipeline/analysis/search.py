@@ -24,6 +24,7 @@ from pipeline.core.spec import AxisRange, InputSpec, SearchSpec, TaskSpec, Toler
 from pipeline.graph import io
 from pipeline.precision import growth
 from pipeline.precision.cost import Cost, CostModel
+from pipeline.precision.rates import Rates
 from pipeline.precision.search_space import Space
 
 RETRIES = 3
@@ -45,6 +46,7 @@ class Question:
         tolerances: What outputs may differ by.
         search: What changes that for a search, and its limits.
         tf32: Whether fp32 products may use TF32.
+        rates: Published peak rates of the GPU that costs are counted for.
         memory: Folder that outlives this process.
     """
 
@@ -58,6 +60,7 @@ class Question:
     tolerances: ToleranceSpec
     search: SearchSpec
     tf32: bool
+    rates: Rates
     memory: Path
 
     @property
@@ -181,7 +184,7 @@ class _Costs:
 
     def __init__(self, question: Question) -> None:
         sizes = {name: size.opt for name, size in question.axes.items()}
-        self._model = CostModel(question.space.evidence.model, sizes=sizes, tf32=question.tf32)
+        self._model = CostModel(question.space.evidence.model, sizes=sizes, rates=question.rates, tf32=question.tf32)
         self._space = question.space
         self._known: dict[Wide, Cost] = {}
 

@@ -68,6 +68,7 @@ def search(
     from pipeline.graph import io
     from pipeline.precision import evidence, policy_file, search_space
     from pipeline.precision.bounds import Given
+    from pipeline.precision.rates import of_targets
     from pipeline.precision.targets import possible
 
     model = io.load(reference.path)
@@ -86,6 +87,7 @@ def search(
         tolerances=tolerances,
         search=precision.search,
         tf32=build.tf32,
+        rates=of_targets(build.targets),
         memory=scratchpad.folder,
     )
     return find(question, progress)
