@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,7 +89,7 @@ def compare_graphs(
         ValidationError: No tensor of `a` has a counterpart, or two counterparts differ in shape.
     """
     of_a, of_b = _floats(a), _floats(b)
-    found_fates = _by_module(of_a, of_b) if by_module else _by_name(of_a, correspondence.tensor_names(b), fates)
+    found_fates = _by_module(of_a, of_b) if by_module else _by_name(of_a, b, of_b, fates)
     pairs = {fate.tensor: fate.now for fate in found_fates if fate.now is not None}
     if not pairs:
         raise ValidationError(
@@ -108,12 +108,12 @@ def compare_graphs(
         )
         for name, item in found.items()
     )
-    taken = set(pairs.values())
+    taken, weights = set(pairs.values()), a.graph.initializers
     sqnr = {item.tensor: item.stats.sqnr_db for item in matched}
     return Comparison(
         matched=matched,
         only_a=gaps | _not_float(a),
-        only_b={name: _reason(name, "A", by_module) for name in of_b if name not in taken} | _not_float(b),
+        only_b={name: _reason(name, "A", weights, by_module) for name in of_b if name not in taken} | _not_float(b),
         missing=tuple(_missing(a, b, pairs)),
         modules=module_pairs.rows(of_a, of_b, pairs, sqnr) if by_module else (),
     )
@@ -161,16 +161,21 @@ def compare_outputs(
     return Comparison(matched=matched, only_a={}, only_b={}, missing=tuple(missing))
 
 
-def _by_name(a: Mapping[str, ir.Node], b: frozenset[str], known: Iterable[Fate]) -> tuple[Fate, ...]:
+def _by_name(
+    a: Mapping[str, ir.Node], b: ir.Model, of_b: Mapping[str, ir.Node], known: Iterable[Fate]
+) -> tuple[Fate, ...]:
+    """What a rewrite told, where it names something in B; else the same name, if a node of B makes it too."""
     told = {fate.tensor: fate for fate in known}
-    return tuple(_fate(name, told.get(name), b) for name in a)
-
-
-def _fate(name: str, told: Fate | None, b: frozenset[str]) -> Fate:
-    fate = Fate(tensor=name, now=name) if told is None else told
-    if fate.now is None or fate.now in b:
-        return fate
-    return Fate(tensor=name, now=None, reason=_reason(name, "B", by_module=False))
+    there, weights = correspondence.tensor_names(b), b.graph.initializers
+    found = []
+    for name in a:
+        if name in told and (told[name].now is None or told[name].now in there):
+            found.append(told[name])
+        elif name in of_b:
+            found.append(Fate(tensor=name, now=name))
+        else:
+            found.append(Fate(tensor=name, now=None, reason=_reason(name, "B", weights)))
+    return tuple(found)
 
 
 def _by_module(a: Mapping[str, ir.Node], b: Mapping[str, ir.Node]) -> tuple[Fate, ...]:
@@ -179,7 +184,10 @@ def _by_module(a: Mapping[str, ir.Node], b: Mapping[str, ir.Node]) -> tuple[Fate
     return tuple(Fate(tensor=name, now=pairs.get(name), reason=gone.get(name)) for name in a)
 
 
-def _reason(name: str, side: str, by_module: bool) -> str:
+def _reason(name: str, side: str, weights: Collection[str] = (), by_module: bool = False) -> str:
+    """Why a tensor has no counterpart on the other side."""
+    if name in weights:
+        return f"a weight in {side}, widened from a lower format here"
     if ADDED in name:
         return f"only rounding adds it; not in {side}"
     if by_module:

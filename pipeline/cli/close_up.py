@@ -48,7 +48,7 @@ def _look(context: Context, results: Results, layers: tuple[str, ...], folder: P
     from pipeline.graph import io
     from pipeline.precision.emulate import emulate
 
-    reference, mixed = results.artifact("canonicalise"), results.artifact("convert")
+    reference, mixed = results.artifact("canonicalise"), results.mixed
     with context.reporter() as progress:
         return close_up(
             io.load(reference.path),

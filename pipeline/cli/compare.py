@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pipeline.analysis.outputs import Run
     from pipeline.analysis.two_graphs import Comparison
-    from pipeline.core.artifacts import Fate
+    from pipeline.core.artifacts import Fate, OnnxModel
     from pipeline.core.progress import Progress
     from pipeline.flow import Results
 
@@ -65,7 +65,7 @@ def compare(
     context: Context = ctx.obj
     for side in (a, b):
         _require_known(side)
-    until = "build" if ENGINE in (a, b) else "convert" if {a, b} & {"mixed", "emulated"} else "canonicalise"
+    until = "build" if ENGINE in (a, b) else "canonicalise" if {a, b} <= {"exported", "fp32"} else "compensate"
     results = engine.run(context, name, weights=weights, policy=policy, targets=targets, until=until)
     notes: list[str] = []
     compare_them = _outputs if ENGINE in (a, b) else _graphs
@@ -129,23 +129,33 @@ def _run(side: str, results: Results, notes: list[str], stack: ExitStack) -> Run
 
 def _fates(a: str, b: str, first: ir.Model, results: Results) -> tuple[Fate, ...]:
     """What became of A's tensors in B, where both are graphs of this line."""
-    from pipeline.graph import correspondence
+    from pipeline.graph import correspondence, io
 
-    order = ("export", "canonicalise", "convert")
-    if not (a in STAGES and b in STAGES):
+    sides = [_same(side, results) for side in (a, b)]
+    if not all(side in STAGES for side in sides):
         return ()
-    start, end = order.index(STAGES[a]), order.index(STAGES[b])
+    order = list(dict.fromkeys(STAGES.values()))
+    start, end = (order.index(STAGES[side]) for side in sides)
     if start > end:
-        back = _fates(b, a, _loaded(b, results), results)
-        return correspondence.invert(back)
-    rewrites = [results.artifact(stage).fates for stage in order[start + 1 : end + 1]]
+        return correspondence.invert(_fates(b, a, io.load(_model(sides[1], results).path), results))
+    stages = {stage: side for side, stage in STAGES.items()}
+    rewrites = [_model(stages[stage], results).fates for stage in order[start + 1 : end + 1]]
     return correspondence.compose(correspondence.tensor_names(first), *rewrites)
 
 
-def _loaded(side: str, results: Results) -> ir.Model:
-    from pipeline.graph import io
+def _same(side: str, results: Results) -> str:
+    """`mixed` for a file that is the mixed graph of this very run, such as that of its bundle."""
+    from pipeline.core import digest
 
-    return io.load(results.artifact(STAGES[side]).path)
+    if side in STAGES or "convert" not in results.handles:
+        return side
+    mixed = results.mixed.path
+    return "mixed" if digest.of_file(_file(Path(side))) == digest.of_file(mixed) else side
+
+
+def _model(side: str, results: Results) -> OnnxModel:
+    found: OnnxModel = results.mixed if STAGES[side] == "convert" else results.artifact(STAGES[side])
+    return found
 
 
 def _fails(found: float, asked: float) -> bool:
@@ -166,7 +176,7 @@ def _graph(side: str, results: Results, notes: list[str]) -> ir.Model:
     from pipeline.graph import io
     from pipeline.precision.emulate import LOW, emulate
 
-    path: Path = results.artifact(STAGES[side]).path if side in STAGES else _file(Path(side))
+    path = _model(side, results).path if side in STAGES else _file(Path(side))
     model = io.load(path)
     if any(value.dtype in LOW for node in model.graph for value in node.outputs):
         notes.append(f"{side}: emulated in fp32 with every rounding, because ONNX Runtime's CPU provider drops them")

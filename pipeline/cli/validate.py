@@ -57,7 +57,7 @@ def validate(
 
     context: Context = ctx.obj
     drawn = _draw(samples, batch, seed, shapes)
-    until = "convert" if layers else "validate"
+    until = "compensate" if layers else "validate"
     results = engine.run(
         context,
         name,

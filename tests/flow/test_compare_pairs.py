@@ -26,7 +26,7 @@ def compare(built, monkeypatch):
     return run
 
 
-@pytest.mark.parametrize(("a", "b"), itertools.combinations((*STAGES, "bundle", "onnx"), 2))
+@pytest.mark.parametrize(("a", "b"), list(itertools.combinations((*STAGES, "bundle", "onnx"), 2)))
 def test_any_two_graphs_compare(compare, a, b):
     result = compare(a, b, "--json")
     assert result.exit_code == 0, result.output

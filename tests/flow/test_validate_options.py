@@ -33,7 +33,7 @@ def norm(clone):
 
 
 def test_drawn_samples_have_a_report_of_their_own_and_disturb_nothing(clone, run):
-    before = clone.bundle()
+    before = clone.core()
     drawn = run("validate", "tiny", "--samples", "2", "--batch", "1", "--seed", "3", "--json")
     assert drawn.exit_code == 0, drawn.output
     stats = json.loads(drawn.stdout)["layers"][0]["stats"]
@@ -43,7 +43,7 @@ def test_drawn_samples_have_a_report_of_their_own_and_disturb_nothing(clone, run
     assert (clone.engine / "build-drawn" / "report.html").exists()
     again = run("engine", "tiny", "--json")
     assert json.loads(again.stdout)["fresh"] == []
-    assert clone.bundle() == before
+    assert clone.core() == before
 
 
 def test_every_batch_has_the_shape_asked_for(run):
