@@ -48,7 +48,7 @@ def _read(context: Context, what: str) -> Any:
     from pipeline.cli import readable
 
     path = Path(what)
-    if path.is_dir() and (path / "manifest.json").is_file():
+    if (path.is_dir() and (path / "manifest.json").is_file()) or (path.is_file() and path.suffix == ".zst"):
         return readable.bundle(path)
     if path.is_file():
         return readable.file(path)

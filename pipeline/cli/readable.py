@@ -202,6 +202,9 @@ def _show_manifest(record: Manifest) -> None:
         [
             ("bundle of", record.engine),
             ("verdict", "passed" if verdict.passed else "NOT PASSED"),
+            *(("shipped although", line) for line in verdict.overridden),
+            ("core", record.core),
+            ("names", "ordinals" if record.graph.names_stripped else "the model's own"),
             ("layers", f"{verdict.compared} of {verdict.layers} compared on {verdict.samples} samples"),
             ("precision", f"{record.precision.policy}: {nodes}"),
             *artifacts.provenance(record.weights),

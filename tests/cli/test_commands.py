@@ -1,14 +1,18 @@
+import dataclasses
 import importlib
 import json
 import re
 
 import pytest
 
-from pipeline.bundle import verify
+from pipeline.bundle import archive, signing, verify
 from pipeline.core import serde
+from pipeline.core.artifacts import Overrides
 from pipeline.core.errors import GraphError, StoreError
+from pipeline.core.progress import Silent
 from pipeline.core.spec import EngineSpec
 from pipeline.core.store import Store
+from pipeline.stages.ship import ship
 from tests import records, shipping
 
 GRAPH = """
@@ -118,10 +122,12 @@ def test_inspect_modules(clone, graph):
 
 
 def test_inspect_everything_in_a_bundle(clone, bundle):
-    assert "tensorrt-rtx-sm86-sm89.plan" in clone.run("inspect", str(bundle)).output
+    archive.pack(bundle, clone.root / "bundle.tar.zst")
+    for form in (bundle, clone.root / "bundle.tar.zst"):
+        assert "tensorrt-rtx-sm86-sm89.plan" in clone.run("inspect", str(form)).output
     assert "a normalisation sums squares" in " ".join(clone.run("inspect", f"{bundle}/precision.json").output.split())
     decisions = clone.run("inspect", f"{bundle}/precision.json", "--decisions").output
-    assert re.search(r"proj +MatMul +fp16 sum fp32 +default: nothing speaks against fp16", decisions)
+    assert re.search(r"proj +MatMul +fp16 sum fp32 +.* +default: nothing speaks against fp16", decisions)
     assert clone.run("inspect", f"{bundle}/attestation/report.json").output.startswith("PASSED  tiny")
     assert serde.loads(type(verify.read(bundle)), clone.run("inspect", str(bundle), "--json").output)
 
@@ -201,3 +207,42 @@ def test_doctor_says_what_was_found_and_what_is_missing(clone, monkeypatch):
     assert "PyPI packages still work" in found["Hugging Face hub"]["remedy"]
     text = clone.run("doctor").output
     assert max(len(line) for line in text.splitlines()) <= 100
+
+
+def test_verify_with_a_key(clone, bundle, tmp_path):
+    key = tmp_path / "k"
+    made = clone.run("keygen", "--no-passphrase", str(key))
+    assert made.exit_code == 0
+    assert f"public key:  {key}.pub" in made.output
+    unsigned = clone.run("verify", str(bundle), "--key", f"{key}.pub")
+    assert unsigned.exit_code == 7
+    assert unsigned.stderr.startswith(f"error: {bundle}: not signed, and a key was given")
+    signer = signing.read_private(key)
+    signing.sign(bundle, signer)
+    signed = clone.run("verify", str(bundle), "--key", f"{key}.pub")
+    assert signed.exit_code == 0
+    assert f"signed by {signer.key_id[:16]}…: {bundle} (core {verify.read(bundle).core[:16]}…)\n" in signed.output
+    assert clone.run("verify", "--store", "--key", f"{key}.pub").exit_code == 2
+
+
+def test_a_key_is_not_overwritten_and_may_have_a_passphrase(clone, tmp_path, monkeypatch):
+    key = tmp_path / "k"
+    monkeypatch.setenv("TRT_PIPELINE_KEY_PASSPHRASE", "secret")
+    assert clone.run("keygen", str(key)).exit_code == 0
+    assert b"ENCRYPTED" in key.read_bytes()
+    again = clone.run("keygen", str(key))
+    assert again.exit_code == 2
+    assert again.stderr == f"error: {key}: exists; a key is never overwritten\n  hint: give another name\n"
+
+
+def test_verify_says_what_was_forced_and_exits_1(clone, tmp_path):
+    given = shipping.inputs(tmp_path)
+    report = dataclasses.replace(records.failed(), subjects=given["report"].subjects)
+    given["rendered"].json.write_text(serde.dumps(report))
+    (tmp_path / "out").mkdir()
+    forced = {**given, "report": report, "overrides": Overrides(unvalidated=True)}
+    folder = ship(**forced, out=tmp_path / "out", progress=Silent()).folder
+    result = clone.run("verify", str(folder))
+    assert result.exit_code == 1
+    assert "shipped although: bad layers: proj_out\n" in result.output
+    assert result.output.endswith("NOT VALIDATED: whoever shipped it overrode the refusals above\n")

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-INVENTED = ("qkv.weight", "mlp", "Block", "norm.weight", "node_MatMul", "block.pt", "_unsafe_view", "nn_module")
+INVENTED = ("qkv.weight", "mlp.", "Block", "norm.weight", "node_MatMul", "block.pt", "_unsafe_view", "nn_module")
 """Names that only this model's author, or the exporter, could have put into a bundle."""
 
 
