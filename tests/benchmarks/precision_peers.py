@@ -1,9 +1,9 @@
 """Mixed precision by ours and by the peers, side by side.
 
-`python -m tests.benchmarks.precision_peers [MODEL …] [--only TEXT]`: each is given the canonical fp32 model and one
+`python -m tests.benchmarks.precision_peers [MODEL …] [--only PATTERN]`: each is given the canonical fp32 model and one
 calibration batch, the same for all; what each writes is judged alike, by the emulator on held-out samples and by the
 plan that TensorRT-RTX builds of it. Results are kept beside the environments, so that models, and with `--only` the
-contestants whose names hold TEXT, can be run one at a time; the table shows all that there are.
+contestants whose names match PATTERN, can be run one at a time; the table shows all that there are.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -129,7 +130,7 @@ def _rows(subject: Subject, only: str) -> Iterator[dict[str, object]]:
     for prefix, batch in runs:
         for who, command, written in _contestants(subject, batch):
             left_out = prefix and not who.startswith(("ours, sensitive", "AutoCast"))
-            if left_out or only not in prefix + who:
+            if left_out or not re.search(only, prefix + who):
                 continue
             print(f"{subject.name}: {prefix}{who} …", file=sys.stderr, flush=True)
             _empty(written.parent)
@@ -199,6 +200,6 @@ def _cell(value: object, form: str) -> str:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs="*", metavar="MODEL")
-    parser.add_argument("--only", default="", metavar="TEXT")
+    parser.add_argument("--only", default="", metavar="PATTERN")
     given = parser.parse_args()
     main(given.models, given.only)
