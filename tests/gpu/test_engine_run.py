@@ -2,43 +2,18 @@ import numpy as np
 import pytest
 
 from pipeline.backends.onnxruntime import Session
-from pipeline.backends.tensorrt import flavour, process, profiles
 from pipeline.backends.tensorrt.engine import Engine
-from pipeline.backends.tensorrt.flavour import Flavour
-from pipeline.backends.tensorrt.records import BuildRequest
 from pipeline.core import digest
 from pipeline.core.errors import StoreError
-from pipeline.core.progress import Silent
-from pipeline.graph import io
 from tests import encoder
 
 pytestmark = pytest.mark.gpu
 
-NAMED = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
 
-
-@pytest.fixture(scope="module", params=list(Flavour))
-def built(request, gpu, tmp_path_factory):
-    """A plan of the mixed encoder that this machine's GPU can run, by each flavour that can make one here."""
-    kind = request.param
-    if flavour.version(kind) is None:
-        pytest.skip(f"{kind} is not installed")
-    if kind is Flavour.RTX and gpu.capability not in NAMED:
-        pytest.skip(f"tensorrt-rtx has no target {gpu.capability}")
-    folder = tmp_path_factory.mktemp(kind.module)
-    asked = BuildRequest(
-        onnx=io.save(encoder.mixed(), folder),
-        plan=folder / "a.plan",
-        flavour=kind,
-        targets=(gpu.capability,) if kind is Flavour.RTX else (),
-        workspace_mib=256,
-        tf32=False,
-        profiles=profiles.of_inputs(encoder.INPUTS, encoder.AXES),
-        timing_cache=None if kind is Flavour.RTX else folder / "timing.cache",
-    )
-    answer = process.build(asked, folder / "log", Silent())
-    assert answer.built, answer.errors
-    return asked
+@pytest.fixture(scope="module")
+def built(build):
+    """A plan of the mixed encoder."""
+    return build(encoder.mixed())
 
 
 def feeds(batch, length):

@@ -2,21 +2,14 @@
 
 import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
-
-import pytest
 
 from pipeline.analysis.close_up import CloseUp, Element
 from pipeline.analysis.histograms import Histogram
 from pipeline.core.artifacts import Injected
 from pipeline.report import close_up
-from tests import records
+from tests import browser, records
 
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-)
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 
 
@@ -52,13 +45,11 @@ def test_the_page_holds_figures_elements_and_where_the_arrays_are():
     assert json.loads(data[1])[0]["error"]["counts"] == [2, 1]
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: the page's script is not run")
+@browser.needed
 def test_charts_are_drawn_and_the_console_stays_empty(tmp_path):
     page = tmp_path / "index.html"
     page.write_text(close_up.render("tiny", (look(), look(tensor="other", worst=()))), encoding="utf-8")
-    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"]
-    command += [f"--user-data-dir={tmp_path}/profile", "--virtual-time-budget=20000", "--dump-dom", page.as_uri()]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    assert 'data-ready="true"' in result.stdout
-    assert result.stdout.count('class="main-svg"') >= 4
-    assert [line for line in result.stderr.splitlines() if "CONSOLE" in line] == []
+    text, console = browser.opened(page)
+    assert 'data-ready="true"' in text
+    assert text.count('class="main-svg"') >= 4
+    assert console == []

@@ -1,18 +1,13 @@
 """The page in headless Chromium: its script runs, its charts are drawn, its table shows the rows in sight."""
 
 import re
-import shutil
-import subprocess
 
 import pytest
 
 from pipeline.report import html
-from tests import records
+from tests import browser, records
 
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: the page's script is not run")
+pytestmark = browser.needed
 
 
 @pytest.fixture(scope="module")
@@ -23,10 +18,7 @@ def opened(tmp_path_factory):
     page.write_text(
         html.render(*records.large(5000), records.plans(folder / "x.plan"), records.search()), encoding="utf-8"
     )
-    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"]
-    command += [f"--user-data-dir={folder}/profile", "--virtual-time-budget=20000", "--dump-dom", page.as_uri()]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    return result.stdout, [line for line in result.stderr.splitlines() if "CONSOLE" in line]
+    return browser.opened(page)
 
 
 def test_the_script_runs_to_its_end_without_a_word_in_the_console(opened):
