@@ -25,23 +25,27 @@ from pipeline.precision import biases
 from pipeline.precision.biases import Site
 from pipeline.precision.emulate import emulate
 from pipeline.precision.instrument import Reducer, Tap, attach, results
+from pipeline.precision.rescale.magnitudes import by_channel
 from pipeline.precision.side_by_side import Pair, merge
 
 HELD_OUT = 4
 """One in so many calibration batches, at least one, tells whether a correction helps; the others measure it."""
 
 BODY = """
-Errors (r1, c1, r2, c2, {others}) => (shape, total, square, signal) {{
+Errors (r1, c1, r2, c2, {axes}) => (shape, total, square, signal) {{
     shape = Shape(r2)
     d1 = Sub(c1, r1)
     d2 = Sub(c2, r2)
     d = Add(d1, d2)
-    total = ReduceSum <keepdims = 0> (d, {others})
-    square = ReduceSumSquare <keepdims = 0> (d, {others})
-    signal = ReduceSumSquare <keepdims = 0> (r2, {others})
+    total = ReduceSum <keepdims = 0> (d, {axes})
+    square = ReduceSumSquare <keepdims = 0> (d, {axes})
+    signal = ReduceSumSquare <keepdims = 0> (r2, {axes})
 }}
 """
 """The error of a product on the reference's operands, and that of the Add of its bias, together; one sum a channel."""
+
+SUMS = (ir.DataType.INT64, *[ir.DataType.FLOAT] * 3)
+"""Types of what it gives."""
 
 Array = npt.NDArray[np.float64]
 
@@ -160,7 +164,7 @@ class _Probe:
         model.graph.outputs.clear()
         self.reducers: dict[str, Reducer] = {}
         for (rank, axis), taps in groups.items():
-            reducer = _reducer(rank, axis)
+            reducer = by_channel(BODY, SUMS, rank, axis)
             attach(model, reducer, taps, beside=True)
             self.reducers |= {tap.key: reducer for tap in taps}
         RemoveUnusedNodesPass()(model)
@@ -198,13 +202,6 @@ def _values(site: Site, pairs: Mapping[str, Pair]) -> tuple[ir.Value, ...]:
     assert result.alone is not None
     before = (product.reference, product.reference if site.product == site.result else product.alone)
     return (*before, result.reference, result.alone)
-
-
-def _reducer(rank: int, axis: int) -> Reducer:
-    name = f"others_{rank}_{-axis}"
-    others = np.array([position for position in range(rank) if position != axis + rank], np.int64)
-    f, i = ir.DataType.FLOAT, ir.DataType.INT64
-    return Reducer(body=BODY.format(others=name), constants={name: others}, outputs=(i, f, f, f))
 
 
 def _decide(

@@ -69,7 +69,12 @@ class Rescaling:
             Place.OPERAND: "by a Mul before it",
         }[self.place]
         why = f"{self.tensor} reached {self.magnitude:.3g} in calibration"
-        return f"held times 2^{self.exponent}{by_channel}, {where}, because {why}"
+        return f"held times 2^{self.exponent}{by_channel}, {where}, because {why}{self._losses()}"
+
+    def _losses(self) -> str:
+        lost = ((self.subnormal_weights, "weights"), (self.subnormal_activations, "elements of activations"))
+        told = " and ".join(f"{count} {what}" for count, what in lost if count)
+        return f"; {told} become subnormal, as precision.rescale_share allows" if told else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,7 +40,7 @@ def tap(model: ir.Model, channels: Iterable[Channel]) -> dict[Channel, tuple[Red
     model.graph.outputs.clear()
     found: dict[Channel, tuple[Reducer, str]] = {}
     for (rank, axis), members in groups.items():
-        reducer = _reducer(rank, axis)
+        reducer = by_channel(BODY, (ir.DataType.FLOAT,), rank, axis)
         keys = {member: f"{member[0]}::{axis}" for member in members}
         taps = [Tap(key=key, values=(values[name],)) for (name, _), key in keys.items()]
         attach(model, reducer, taps, beside=True)
@@ -56,7 +56,15 @@ def read(taps: dict[Channel, tuple[Reducer, str]], arrays: dict[str, Any]) -> di
     }
 
 
-def _reducer(rank: int, axis: int) -> Reducer:
+def by_channel(body: str, outputs: tuple[ir.DataType, ...], rank: int, axis: int) -> Reducer:
+    """A reducer of tensors of one rank that leaves one axis, counted from the end.
+
+    Args:
+        body: A template with `{axes}` for its last input and wherever it reduces.
+        outputs: Element types of its outputs.
+        rank: Rank of the tensors.
+        axis: The axis that stays.
+    """
     name = f"others_{rank}_{-axis}"
     others = np.array([position for position in range(rank) if position != axis + rank], np.int64)
-    return Reducer(body=BODY.format(axes=name), constants={name: others}, outputs=(ir.DataType.FLOAT,))
+    return Reducer(body=body.format(axes=name), constants={name: others}, outputs=outputs)
