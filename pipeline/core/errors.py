@@ -73,6 +73,12 @@ class PrecisionError(PipelineError):
     exit_code = 4
 
 
+class OutOfMemory(PipelineError):
+    """A process was killed from outside, most likely because the machine ran out of memory."""
+
+    exit_code = 3
+
+
 class BuildError(PipelineError):
     """TensorRT refused a graph, or built something other than what was planned."""
 

@@ -8,6 +8,7 @@ digests.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
@@ -27,6 +28,10 @@ T = TypeVar("T")
 
 RECORD = "entry.json"
 ARTIFACT = "artifact.json"
+ELSEWHERE = "run from a clone that you can write to, or set TRT_PIPELINE_ROOT"
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+UNWRITABLE = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +139,7 @@ class Store:
             raise StoreError(
                 f"cannot make the store: {error.strerror}",
                 where=str(root),
-                hint="run from a clone that you can write to, or set TRT_PIPELINE_ROOT",
+                hint=ELSEWHERE,
             ) from error
 
     @contextmanager
@@ -147,11 +152,25 @@ class Store:
             print(f"waiting for another run that uses {self.root}", file=sys.stderr, flush=True)
             lock.acquire()
         except OSError as error:
-            raise StoreError(f"cannot lock the store: {error.strerror}", where=str(self.root)) from error
+            raise StoreError(
+                f"cannot lock the store: {error.strerror}", where=str(self.root), hint=ELSEWHERE
+            ) from error
         self._locked = True
         try:
             self._sweep()
             yield
+        except OSError as error:
+            if error.errno in FULL:
+                raise StoreError(
+                    "no space left on the device; nothing half-written was kept",
+                    where=str(self.root),
+                    hint="free some space and run again: finished stages are kept (`trt-pipeline clean` drops them)",
+                ) from error
+            if error.errno in UNWRITABLE:
+                raise StoreError(
+                    f"cannot be written: {error.strerror}", where=str(error.filename or self.root), hint=ELSEWHERE
+                ) from error
+            raise
         finally:
             self._locked = False
             lock.release()
@@ -183,14 +202,6 @@ class Store:
         folder = Path(tempfile.mkdtemp(prefix=f"{stage}-", dir=self.partial))
         try:
             yield folder
-        except OSError as error:
-            if error.errno in {28, 122}:
-                raise StoreError(
-                    "no space left on the device; nothing half-written was kept",
-                    where=str(self.root),
-                    hint="free some space and run again: finished stages are kept (`trt-pipeline clean` drops them)",
-                ) from error
-            raise
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -1,4 +1,5 @@
 import contextlib
+import errno
 import multiprocessing
 import os
 import shutil
@@ -117,12 +118,26 @@ def test_an_artifact_cannot_name_a_file_outside_its_workspace(store, tmp_path):
         store.commit("stage", "k", out, Artifact(path=tmp_path / "elsewhere", value=1))
 
 
-def test_no_space_is_said_with_what_to_do(store):
-    with pytest.raises(StoreError) as caught, store.workspace("stage"):
-        raise OSError(28, "No space left on device")
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_no_space_is_said_with_what_to_do(tmp_path, number):
+    store = Store(tmp_path / "store")
+    with pytest.raises(StoreError) as caught, store.writing(), store.workspace("stage") as out:
+        (out / "half").write_bytes(b"half")
+        raise OSError(number, "words")
     assert str(caught.value) == (
         f"{store.root}: no space left on the device; nothing half-written was kept\n"
         "  hint: free some space and run again: finished stages are kept (`trt-pipeline clean` drops them)"
+    )
+    assert list(store.partial.iterdir()) == []
+
+
+def test_a_file_system_that_cannot_be_written_is_said(tmp_path):
+    store = Store(tmp_path / "store")
+    with pytest.raises(StoreError) as caught, store.writing():
+        raise OSError(errno.EROFS, "Read-only file system", "/mnt/clone/build")
+    assert str(caught.value) == (
+        "/mnt/clone/build: cannot be written: Read-only file system\n"
+        "  hint: run from a clone that you can write to, or set TRT_PIPELINE_ROOT"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -10,9 +11,9 @@ import tempfile
 from pathlib import Path
 
 from pipeline.backends.tensorrt import flavour
-from pipeline.backends.tensorrt.records import BuildAnswer, BuildRequest
+from pipeline.backends.tensorrt.records import DISK_FULL, BuildAnswer, BuildRequest
 from pipeline.core import serde
-from pipeline.core.errors import BackendUnavailable, BuildError
+from pipeline.core.errors import BackendUnavailable, BuildError, OutOfMemory
 from pipeline.core.progress import Progress
 
 _TAIL = 8
@@ -32,6 +33,8 @@ def build(request: BuildRequest, log: Path, progress: Progress) -> BuildAnswer:
     Raises:
         BackendUnavailable: The flavour is not installed.
         BuildError: The process crashed; the error ends with the last lines of the log.
+        OutOfMemory: It was killed from outside.
+        OSError: The disk is full.
     """
     if flavour.version(request.flavour) is None:
         raise BackendUnavailable(f"{request.flavour} is not installed", hint=flavour.HINTS[request.flavour])
@@ -40,6 +43,14 @@ def build(request: BuildRequest, log: Path, progress: Progress) -> BuildAnswer:
         question = Path(scratch) / "request.json"
         question.write_text(serde.dumps(request))
         status = _run([str(question), str(answer)], log, progress)
+        if status == DISK_FULL:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(request.plan))
+        if status == -signal.SIGKILL:
+            raise OutOfMemory(
+                f"{request.flavour} was killed while it built {request.plan.name}",
+                where=str(request.onnx),
+                hint="nothing of it was kept: free some memory and run again",
+            )
         if status != 0 or not answer.exists():
             raise BuildError(
                 f"{request.flavour} {_ending(status)} while it built {request.plan.name}\n{_tail(log)}",

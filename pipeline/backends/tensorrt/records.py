@@ -10,6 +10,9 @@ from pipeline.backends.tensorrt.flavour import Flavour
 Shapes = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 """Minimum, optimum and maximum shape of one input."""
 
+DISK_FULL = 28
+"""Exit status of the build process where there was no room for what it wrote."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildRequest:

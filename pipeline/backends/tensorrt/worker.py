@@ -11,8 +11,9 @@ from pathlib import Path
 
 from pipeline.backends.tensorrt import builder
 from pipeline.backends.tensorrt.logger import BuildLog
-from pipeline.backends.tensorrt.records import BuildRequest
+from pipeline.backends.tensorrt.records import DISK_FULL, BuildRequest
 from pipeline.core import serde
+from pipeline.core.store import FULL
 
 
 def main(arguments: list[str]) -> None:
@@ -28,5 +29,16 @@ def main(arguments: list[str]) -> None:
     Path(answer_path).write_text(serde.dumps(answer))
 
 
+def run(arguments: list[str]) -> int:
+    """Exit status of `main`: the error number where a disk is full, so that it is not taken for a refusal."""
+    try:
+        main(arguments)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        return DISK_FULL
+    return 0
+
+
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(run(sys.argv[1:]))
