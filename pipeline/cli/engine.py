@@ -143,7 +143,14 @@ def show(context: Context, results: Results, until: str) -> None:
         console.show(output, report, where=screen.relative(results.folder / "report.html", context.root))
     if context.verbosity > 0:
         screen.facts(output, [("ran", ", ".join(results.fresh)), ("found", ", ".join(results.reused))])
-    if results.shippable:
+    if results.shippable and report is not None and not report.passed:
+        _last(
+            output,
+            "NOT VALIDATED",
+            "red",
+            f"shipped all the same: {screen.relative(results.folder / 'bundle', context.root)}",
+        )
+    elif results.shippable:
         _last(output, "SHIPPABLE", "green", screen.relative(results.folder / "bundle", context.root))
     elif results.seeded or (report is not None and until == "ship"):
         _last(output, "NOT SHIPPABLE", "red", results.refused or "the weights are seeded, not the real ones")

@@ -10,6 +10,7 @@ import click
 
 from pipeline.cli import options
 from pipeline.cli.context import Context
+from pipeline.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from pipeline.bundle.signing import Signer
@@ -45,7 +46,7 @@ def ship(
 
     Runs every stage before it whose inputs changed. With --strip-names everything after the canonical graph is made
     anew under ordinals and stands in a folder of its own, beside names.json, which tells what they stand for and is in
-    no bundle. Weights that are not the real ones never ship.
+    no bundle. Weights that are not the real ones never ship. Exits 0 when there is a bundle, else 1.
     """
     from pipeline.cli import engine
     from pipeline.core.artifacts import Overrides
@@ -68,7 +69,7 @@ def ship(
         click.echo(serde.dumps(results.artifact("ship")), nl=False)
     else:
         engine.show(context, results, "ship")
-    ctx.exit(engine.exit_code(results))
+    ctx.exit(ExitCode.OK if results.shippable else ExitCode.NOT_PASSED)
 
 
 @click.command()

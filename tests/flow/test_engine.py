@@ -98,3 +98,9 @@ def test_a_model_that_breaks_in_fp16_is_not_shipped(built, tmp_path):
     assert "NOT SHIPPABLE" in result.stdout
     assert not (clone.engine / "build-all-fp16" / "bundle").exists()
     assert (clone.engine / "build" / "bundle").exists(), "another policy's verdict leaves the spec's own bundle alone"
+    forced = clone.run("ship", "tiny", "--policy", "all-fp16", "--force-unvalidated")
+    assert forced.returncode == 0, forced.stderr
+    assert "NOT VALIDATED  shipped all the same: engines/tiny/build-all-fp16/bundle" in forced.stdout
+    verified = clone.run("verify", str(clone.engine / "build-all-fp16" / "bundle"))
+    assert verified.returncode == 1
+    assert "shipped although: validation did not pass" in verified.stdout
