@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,9 @@ from pipeline.core.spec import AxisRange, InputSpec
 
 CARRIERS = frozenset({"Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 """What may stand between an input and the table that it looks up."""
+
+SHORT = 64
+"""Elements along a dynamic axis where its length is not what is tried."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,9 +66,31 @@ def cases(
     """
     ordinary = _ordinary(inputs, files)
     yield from _sizes(ordinary, inputs, axes)
-    yield from _masked(ordinary, inputs)
-    yield from _embeddings(graph, ordinary, inputs)
-    yield from _constant(ordinary, inputs)
+    short = _shortened(ordinary, inputs, axes)
+    yield from _masked(short, inputs)
+    yield from _embeddings(graph, short, inputs)
+    yield from _constant(short, inputs)
+
+
+def _shortened(ordinary: Ordinary, inputs: Mapping[str, InputSpec], axes: Mapping[str, AxisRange]) -> Ordinary:
+    """At most `SHORT` elements along each dynamic axis, where length is not what is tried."""
+    batch = batch_axis(inputs)
+    sizes = {
+        name: max(axes[name].min, min(SHORT, size))
+        for name, size in _lengths(ordinary.feeds, inputs).items()
+        if name != batch and name in axes
+    }
+    return replace(ordinary, feeds=_resized(ordinary.feeds, inputs, sizes))
+
+
+def _lengths(sample: Arrays, inputs: Mapping[str, InputSpec]) -> dict[str, int]:
+    """Size of each dynamic axis in a sample."""
+    return {
+        axis: sample[name].shape[position]
+        for name, spec in inputs.items()
+        for position, axis in enumerate(spec.axes)
+        if isinstance(axis, str)
+    }
 
 
 def _sizes(ordinary: Ordinary, inputs: Mapping[str, InputSpec], axes: Mapping[str, AxisRange]) -> Iterator[Case]:
@@ -127,7 +152,7 @@ def _constant(ordinary: Ordinary, inputs: Mapping[str, InputSpec]) -> Iterator[C
     yield Case(name="lowest and highest by turns", feeds={**ordinary.feeds, **turns}, note=note)
 
 
-def _by_turns(array: np.ndarray, edges: tuple[float, float]) -> np.ndarray:  # type: ignore[type-arg]
+def _by_turns(array: np.ndarray, edges: tuple[float, float]) -> np.ndarray:
     return np.resize(np.array(edges, array.dtype), array.shape)
 
 
@@ -173,7 +198,7 @@ def _without_padding(sample: Arrays, inputs: Mapping[str, InputSpec]) -> Arrays:
     return {name: np.ones_like(array) if inputs[name].masks else array for name, array in sample.items()}
 
 
-def _taken(sample: Arrays, inputs: Mapping[str, InputSpec], axis: str, kept: np.ndarray) -> Arrays:  # type: ignore[type-arg]
+def _taken(sample: Arrays, inputs: Mapping[str, InputSpec], axis: str, kept: np.ndarray) -> Arrays:
     return {
         name: np.take(array, kept, axis=inputs[name].axes.index(axis)) if axis in inputs[name].axes else array
         for name, array in sample.items()
@@ -183,10 +208,7 @@ def _taken(sample: Arrays, inputs: Mapping[str, InputSpec], axis: str, kept: np.
 def _resized(sample: Arrays, inputs: Mapping[str, InputSpec], sizes: Mapping[str, int]) -> Arrays:
     """The sample repeated, or cut, along its dynamic axes."""
     for axis, size in sizes.items():
-        present = next(
-            array.shape[inputs[name].axes.index(axis)] for name, array in sample.items() if axis in inputs[name].axes
-        )
-        sample = _taken(sample, inputs, axis, np.arange(size) % present)
+        sample = _taken(sample, inputs, axis, np.arange(size) % _lengths(sample, inputs)[axis])
     return sample
 
 
