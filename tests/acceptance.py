@@ -18,6 +18,7 @@ from pipeline import flow
 from pipeline.core.artifacts import EnginePlans, Outcome, SearchResult, ValidationReport
 from pipeline.core.formats import Format
 from pipeline.core.progress import Silent
+from tests import acceptance_bundles
 
 ROOT = Path(__file__).parents[1]
 ATTENTIONS = {"minilm": 6, "mpnet-base": 12, "bert-base": 12, "smollm2": 30}
@@ -169,6 +170,12 @@ def _figures(report: ValidationReport) -> str:
     return ", ".join([*tasks, f"outputs {worst:.1f} dB", f"{compared} of {len(report.layers)} layers compared"])
 
 
+def bundles(claims: Callable[[], Iterator[tuple[str, str, bool]]]) -> Iterator[Row]:
+    """Claims about bundles as rows."""
+    for claim, figure, holds in claims():
+        yield Row(claim=claim, figure=figure, holds=holds)
+
+
 PARTS: dict[str, Callable[[], Iterator[Row]]] = {
     "fused": fused_attentions,
     "default": default_policy_passes,
@@ -178,6 +185,8 @@ PARTS: dict[str, Callable[[], Iterator[Row]]] = {
     "search-frees": search_frees,
     "search-fused": search_keeps_attention,
     "autocast": faster_than_autocast,
+    "signed": lambda: bundles(acceptance_bundles.signed),
+    "equal-cores": lambda: bundles(acceptance_bundles.equal_cores),
 }
 
 
