@@ -40,7 +40,7 @@ def sentence(found: SearchResult) -> str:
 def share(found: SearchResult, point: SearchPoint) -> str:
     """A point's cost as a share of the default plan's."""
     whole = found.points[found.default].cost
-    return f"{point.cost / whole:.1%}" if whole > 0 else figures.number(point.cost)
+    return f"{point.cost / whole:.2%}" if whole > 0 else figures.number(point.cost)
 
 
 def budget(found: SearchResult) -> str:

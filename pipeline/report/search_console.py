@@ -12,6 +12,9 @@ from rich.text import Text
 from pipeline.core.artifacts import Outcome, SearchResult
 from pipeline.report import frontier
 
+NAME = 56
+"""Columns for the name of a plan or a group."""
+
 
 def show(console: Console, found: SearchResult) -> None:
     """Print how the search ended, its frontier, what each group buys, and what held on unseen samples.
@@ -25,7 +28,8 @@ def show(console: Console, found: SearchResult) -> None:
     console.print(Text(f"budget: {frontier.budget(found)}", "dim"))
     console.print(_table(frontier.POINT_HEADERS, frontier.point_rows(found)))
     if found.purchases:
-        console.print(_table(frontier.PURCHASE_HEADERS, frontier.purchase_rows(found)))
+        rows = [row[:-1] for row in frontier.purchase_rows(found)]
+        console.print(_table(frontier.PURCHASE_HEADERS[:-1], rows))
     if found.confirmations:
         console.print(_table(("on unseen samples", *frontier.HELD_OUT_HEADERS[1:]), frontier.held_out_rows(found)))
     if found.kept:
@@ -38,5 +42,11 @@ def _table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
         right = header in frontier.FIGURES
         table.add_column(header, justify="right" if right else "left", overflow="fold", no_wrap=right)
     for row in rows:
-        table.add_row(*(Text(cell, "red" if cell.startswith("✗") else "") for cell in row))
+        table.add_row(_middle(row[0]), *(Text(cell, "red" if cell.startswith("✗") else "") for cell in row[1:]))
     return table
+
+
+def _middle(name: str) -> Text:
+    """A name without its middle where it is long."""
+    half = NAME // 2
+    return Text(name if len(name) <= NAME else f"{name[: half - 1]}…{name[-half:]}")

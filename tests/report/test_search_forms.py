@@ -24,7 +24,7 @@ def printed(found):
 
 def test_a_sentence_says_what_the_search_saved():
     assert frontier.sentence(records.search()) == (
-        "4 nodes in fp32 instead of 20, 8 casts instead of 40, 93.0% of the default plan's cost, 48.0 dB; "
+        "4 nodes in fp32 instead of 20, 8 casts instead of 40, 93.00% of the default plan's cost, 48.0 dB; "
         "5 plans in 42 trials on 32 samples (3 more were remembered)."
     )
     fallen = dataclasses.replace(records.search(), outcome=Outcome.FELL_BACK, chosen=3, remembered=0)
@@ -44,7 +44,7 @@ def test_named_points_are_in_the_table_with_their_names():
     rows = {row[0]: row for row in frontier.point_rows(records.search())}
     assert rows["norms of encoder.layer.0 in fp32"][-1] == "chosen, knee"
     assert rows["without norms"][-1] == "overfitted"
-    assert rows["default policy"][1:] == ("100.0%", "40", "20", "50.5 dB", "✓", "default policy")
+    assert rows["default policy"][1:] == ("100.00%", "40", "20", "50.5 dB", "✓", "default policy")
     assert "least fp32" not in rows  # broken, and on no frontier
 
 
@@ -60,7 +60,7 @@ def test_the_terminal_and_markdown_show_frontier_purchases_and_what_held(plans):
     assert max(map(len, text.splitlines())) <= 100
     summary = markdown.render(records.report(), records.precision(), plans, records.search())
     for shown in (text, summary):
-        assert "93.0%" in shown
+        assert "93.00%" in shown
         assert "overfitted" in shown
         assert "47.0 dB (16 samples)" in shown
     assert "0.656 → 0.6559 (1225 samples)" in summary

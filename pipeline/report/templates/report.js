@@ -312,13 +312,16 @@ function drawPrecision() {
 const MARKS = [
   ["chosen", "star", "--good", 15], ["default policy", "diamond", "--wide", 11], ["knee", "square-open", "--ink", 13], ["overfitted", "x", "--bad", 10],
 ];
+// Plans differ by a thousandth and by two thirds of the cost, so what is drawn is the cost above the cheapest, on a log scale.
 function searchPoints(found, top, pick, more) {
+  const cheapest = found.cost.reduce((a, b) => Math.min(a, b));
+  const least = found.cost.map((cost) => cost - cheapest).filter((cost) => cost > 0).reduce((a, b) => Math.min(a, b), 1) / 2;
   const rows = found.cost.map((_, at) => at).filter(pick);
   const broken = (at) => !(number(found.noise[at]) < top);
   return {
-    type: "scatter", x: rows.map((at) => found.cost[at]), y: rows.map((at) => (broken(at) ? top : Math.max(number(found.noise[at]), 1e-12))),
+    type: "scatter", x: rows.map((at) => Math.max(found.cost[at] - cheapest, least)), y: rows.map((at) => (broken(at) ? top : Math.max(number(found.noise[at]), 1e-12))),
     text: rows.map((at) => `<b>${escapeText(found.label[at])}</b>${found.names[at] ? ` (${found.names[at]})` : ""}<br>` +
-      `cost ${found.cost[at].toFixed(1)}% of the default plan's<br>${found.wide[at]} fp32 nodes, ${found.casts[at]} casts, ${show.db(number(found.sqnr[at]))}<br>` +
+      `cost ${found.cost[at].toFixed(2)}% of the default plan's<br>${found.wide[at]} fp32 nodes, ${found.casts[at]} casts, ${show.db(number(found.sqnr[at]))}<br>` +
       `${found.meets[at] ? "meets the budget" : escapeText(found.reason[at].slice(0, 90))}` +
       found.changes[at].map((change) => `<br>${escapeText(change.slice(0, 80))}`).join("") +
       (found.heldOut[at] ? `<br>held out: ${escapeText(found.heldOut[at].slice(0, 90))}` : "")),
@@ -344,7 +347,7 @@ function drawSearch() {
   return Plotly.react(place, traces, layout({
     hovermode: "closest", showlegend: true, legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 }, margin: { l: 62, r: 14, t: narrow ? 90 : 48, b: 44 },
     shapes: [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: found.floor, y1: found.floor, line: { color: css("--dim"), width: 1.5, dash: "dash" } }],
-    xaxis: { ...axis(), title: { text: narrow ? "cost, % of the default plan's" : `cost, % of the default policy's plan (counted in ${found.unit})` }, ticksuffix: "%" },
+    xaxis: { ...axis(), type: "log", dtick: 1, exponentformat: "power", ticksuffix: "%", title: { text: narrow ? "cost above the cheapest plan" : "cost above the cheapest plan, % of the default policy's plan" } },
     yaxis: { ...axis(), type: "log", range: [Math.log10(low), Math.log10(top) + 0.1], exponentformat: "power", dtick: 1, title: { text: narrow ? "" : "error of the worst output (noise to signal)" } },
   }), { ...CONFIG, displayModeBar: !narrow });
 }
