@@ -315,7 +315,7 @@ const MARKS = [
 // Plans differ by a thousandth and by two thirds of the cost, so what is drawn is the cost above the cheapest, on a log scale.
 function searchPoints(found, top, pick, more) {
   const cheapest = found.cost.reduce((a, b) => Math.min(a, b));
-  const least = found.cost.map((cost) => cost - cheapest).filter((cost) => cost > 0).reduce((a, b) => Math.min(a, b), 1) / 2;
+  const least = found.cost.map((cost) => cost - cheapest).filter((cost) => cost > 1e-3).reduce((a, b) => Math.min(a, b), 1) / 2;
   const rows = found.cost.map((_, at) => at).filter(pick);
   const broken = (at) => !(number(found.noise[at]) < top);
   return {
