@@ -99,3 +99,35 @@ def test_an_attention_that_stays_fused_needs_no_word(reference, tmp_path):
     heard = Heard()
     run(reference, ranges(reference), tmp_path, progress=heard)
     assert heard.warnings == []
+
+
+def test_a_range_that_still_grew_near_the_limit_is_warned_of_once(reference, tmp_path):
+    seen = ranges(reference, y=9000.0)
+    grown = {name: dataclasses.replace(seen.tensors[name], history=(8000.0, 9000.0)) for name in "qkvy"}
+    seen = dataclasses.replace(seen, samples=16, tensors={**seen.tensors, **grown})
+    heard = Heard()
+    plan = run(reference, seen, tmp_path, progress=heard)
+    assert heard.warnings == [
+        "16 calibration samples may be too few: the ranges of y still grew in the last half "
+        "(y to 9e+03, the limit is 65504); raise calibration.samples"
+    ]
+    assert [(item.tensor, item.magnitudes) for item in plan.growing] == [("y", (8000.0, 9000.0))]
+
+
+def test_a_range_format_that_a_target_lacks_is_not_used_and_said(reference, tmp_path):
+    heard = Heard()
+    plan = mark(
+        reference,
+        ranges(reference, y=30000.0),
+        BASELINE,
+        PrecisionSpec(range_format=Format.BF16),
+        SourceTree(folder=tmp_path, digest="0" * 64),
+        targets=("7.5", "8.9"),
+        out=tmp_path,
+        progress=heard,
+    )
+    assert heard.warnings[0] == (
+        "precision.range_format is bf16, which target 7.5 does not have: "
+        "what does not fit the range of the low format stays fp32 for all targets"
+    )
+    assert {item.result for item in plan.decisions} <= {Format.FP16, Format.FP32}
