@@ -1,0 +1,84 @@
+"""The engine's code cannot run without a GPU, but what it calls can be shown to exist."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.core.errors import BackendUnavailable
+from pipeline.runtime import cuda
+
+RUNTIME = Path(cuda.__file__).parent
+OWNERS = {
+    "_context": "IExecutionContext",
+    "context": "IExecutionContext",
+    "engine": "ICudaEngine",
+    "runtime": "Runtime",
+    "config": "IRuntimeConfig",
+}
+
+
+def attributes(name):
+    """`owner.attribute` for every attribute of a TensorRT object that a module uses."""
+    for node in ast.walk(ast.parse((RUNTIME / f"{name}.py").read_text())):
+        if not isinstance(node, ast.Attribute):
+            continue
+        owner = node.value
+        called = owner.id if isinstance(owner, ast.Name) else owner.attr if isinstance(owner, ast.Attribute) else None
+        yield called, node.attr
+
+
+def test_every_method_of_tensorrt_that_is_used_exists():
+    trt = pytest.importorskip("tensorrt_rtx")
+    used = {pair for name in ("deserialise", "lane", "repeats", "native") for pair in attributes(name)}
+    checked = [(OWNERS[owner], name) for owner, name in used if owner in OWNERS and owner != "runtime"]
+    checked += [("Runtime", name) for owner, name in used if owner == "runtime" and name.startswith(("de", "engine_"))]
+    checked += [("CudaGraphStrategy", name) for owner, name in used if owner == "strategies"]
+    assert len(checked) > 15
+    assert [pair for pair in checked if not hasattr(getattr(trt, pair[0]), pair[1])] == []
+    assert [name for owner, name in used if owner == "trt" and name != "__version__" and not hasattr(trt, name)] == []
+
+
+def test_every_function_of_cuda_that_is_used_exists():
+    cudart = pytest.importorskip("cuda.bindings.runtime")
+    calls = set()
+    for path in RUNTIME.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute | ast.Name):
+                name = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id
+                first = node.args[0] if node.args else None
+                if name == "call" and isinstance(first, ast.Constant):
+                    calls.add(first.value)
+    assert len(calls) > 10
+    assert [name for name in calls if not hasattr(cudart, name)] == []
+
+
+def test_an_error_of_cuda_is_named(monkeypatch):
+    pytest.importorskip("cuda.bindings.runtime")
+    with pytest.raises(BackendUnavailable, match=r"^cudaGraphDestroy failed with cudaError\w+: "):
+        cuda.call("cudaGraphDestroy", 0)
+
+
+def test_one_place_of_the_runtime_deserialises():
+    found = [path.name for path in RUNTIME.glob("*.py") if "deserialize_cuda_engine" in path.read_text()]
+    assert found == ["deserialise.py"]
+    assert "engine_host_code_allowed = False" in (RUNTIME / "deserialise.py").read_text()
+
+
+def test_importing_the_runtime_imports_no_library_that_it_may_do_without():
+    heavy = (
+        "torch",
+        "transformers",
+        "onnx",
+        "onnx_ir",
+        "polygraphy",
+        "onnxruntime",
+        "tensorrt",
+        "tensorrt_rtx",
+        "cuda",
+    )
+    script = f"import pipeline.runtime, sys; print(sorted(set({heavy!r}) & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert result.stdout == "[]\n"
