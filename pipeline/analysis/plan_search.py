@@ -23,7 +23,7 @@ Wide = frozenset[str]
 """Names of the candidates that a plan has in fp32."""
 
 FEW, FEWEST = 24, 12
-"""Candidates up to which single nodes, and pairs of them, are tried when a plan is improved."""
+"""Candidates up to which modules and single nodes, and pairs of nodes, are tried when a plan is improved."""
 
 STEPS = 6
 """Points that the frontier is continued by, above the plan that was found."""
@@ -210,12 +210,12 @@ class PlanSearch:
         return plan
 
     def _moves(self, wide: Wide) -> Iterator[tuple[Wide, tuple[Group, ...]]]:
-        """Plans one step away: a class, a module that has some fp32, or in small graphs nodes and any run of them."""
+        """Plans one step away: a class or a role; in small graphs also a module, a node, any run of nodes."""
         order = [member for group in self.groups for member in group.members]
         order.sort(key=lambda member: member.position)
         steps: list[tuple[Group, ...]] = [(role,) for group in self._classes() for role in (group, *roles(group))]
-        steps += [groups_.of(part) for part in _modules(order) if any(member.node in wide for member in part)]
         if len(order) <= FEW:
+            steps += [groups_.of(part) for part in _modules(order) if any(member.node in wide for member in part)]
             steps += [groups_.of((member,)) for member in order]
         if len(order) <= FEWEST:
             runs = itertools.combinations(range(len(order) + 1), 2)
