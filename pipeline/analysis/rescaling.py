@@ -55,7 +55,7 @@ def rescale(subject: Subject, out: Path, progress: Progress) -> Rescaled:
     if not _any_overflow(case):
         return Rescaled()
     seen = _magnitudes(subject, asked, progress)
-    kept = _kept(subject, case.graph)
+    kept = _kept(subject, case.order.nodes)
     banned: dict[Ban, Loss] = {}
     while True:
         choice = choose.choose(case, seen, kept, banned)
@@ -78,12 +78,10 @@ def _any_overflow(case: Case) -> bool:
     return any(case.overflows(node.inputs[0]) or options.overflowing(case, node) for node in options.linear_nodes(case))
 
 
-def _kept(subject: Subject, graph: ir.Graph) -> frozenset[ir.Node]:
+def _kept(subject: Subject, nodes: Sequence[ir.Node]) -> frozenset[ir.Node]:
     """Nodes that the user wants in fp32."""
     settings = policy_file.settings(subject.spec, subject.folder)
-    return frozenset(
-        node for group in settings.fp32 for node in patterns.matching(list(graph), group.patterns, group.where)
-    )
+    return frozenset(node for group in settings.fp32 for node in patterns.matching(nodes, group.patterns, group.where))
 
 
 def _magnitudes(
@@ -113,7 +111,7 @@ class _Written:
 def _write(subject: Subject, choice: Choice, out: Path) -> _Written:
     model = io.load(subject.reference.path)
     case = Case.of(model.graph, subject.ranges, subject.spec)
-    written = apply.apply(model, walk(model.graph, choice.seeds, case.fits), choice.reasons())
+    written = apply.apply(model, walk(case.order, choice.seeds, case.fits), choice.reasons())
     return _Written(model=model, path=io.save(model, out), fates=tuple(written.fates.values()))
 
 

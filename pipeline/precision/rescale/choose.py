@@ -67,7 +67,7 @@ def choose(case: Case, magnitudes: Magnitudes, kept: frozenset[ir.Node], banned:
     )
     for node in options.linear_nodes(case):
         for fits, ways in turns if node not in kept else ():
-            before = walk(case.graph, choice.seeds, case.fits)
+            before = walk(case.order, choice.seeds, case.fits)
             if not fits(case, node, before, magnitudes):
                 _mend(_Turn(case=case, node=node, before=before, fits=fits, ways=ways), choice, magnitudes, banned)
     return choice
@@ -121,7 +121,7 @@ def _possible(turn: _Turn, choice: Choice, magnitudes: Magnitudes) -> list[tuple
         seeds, taken = option.seeds, choice.seeds
         if seeds.nodes.keys() & taken.nodes.keys() or seeds.operands.keys() & taken.operands.keys():
             continue
-        scaling = walk(turn.case.graph, taken | seeds, turn.case.fits)
+        scaling = walk(turn.case.order, taken | seeds, turn.case.fits)
         if turn.fits(turn.case, turn.node, scaling, magnitudes):
             found.append((option, scaling))
     return sorted(found, key=lambda item: item[1].added)
@@ -139,7 +139,7 @@ def _record(case: Case, node: ir.Node, tensor: ir.Value) -> Rescaling:
 
 
 def _filled(record: Rescaling, case: Case, option: Option) -> Rescaling:
-    alone = walk(case.graph, option.seeds, case.fits)
+    alone = walk(case.order, option.seeds, case.fits)
     undone = [str(node.name) for node in alone.steps if str(node.name) not in option.seeds.nodes]
     scaled = [value for value in option.exponents.values if value]
     return replace(

@@ -17,7 +17,7 @@ from pipeline.precision import attention, decomposed_norms
 from pipeline.precision.extents import constant_tensor
 from pipeline.precision.rescale.algebra import SEEDED, channel_axis, is_linear
 from pipeline.precision.rescale.exponents import NONE, Exponents
-from pipeline.precision.rescale.walk import Scaling, Seeds, walk
+from pipeline.precision.rescale.walk import Order, Scaling, Seeds, walk
 from pipeline.precision.rules import norms
 
 Channel = tuple[str, int]
@@ -53,13 +53,13 @@ class Case:
     """The graph and what is known of it.
 
     Attributes:
-        graph: The fp32 graph.
+        order: The fp32 graph.
         ranges: What its tensors hold.
         spec: How precision is decided.
         wide: Nodes that are fp32 whatever they hold: normalisations, and scale and mask of attention scores.
     """
 
-    graph: ir.Graph
+    order: Order
     ranges: ActivationRanges
     spec: PrecisionSpec
     wide: frozenset[ir.Node]
@@ -71,7 +71,7 @@ class Case:
         scores = (before for node in graph if node.op_type == "Softmax" for before in attention.score_path(node)[1])
         operators = (node for node in graph if node.op_type in norms.OPS)
         wide = frozenset(itertools.chain(written_out, scores, operators))
-        return Case(graph=graph, ranges=ranges, spec=spec, wide=wide)
+        return Case(order=Order.of(graph), ranges=ranges, spec=spec, wide=wide)
 
     @property
     def usable(self) -> float:
@@ -96,13 +96,13 @@ class Case:
 def overflowing(case: Case, node: ir.Node) -> tuple[ir.Value, ...]:
     """Values scaled as the result of linear layer `node` is, up to where that is undone, that leave the range."""
     probe = Exponents(values=(PROBE,))
-    held = walk(case.graph, Seeds(nodes={str(node.name): probe}), case.fits).held
+    held = walk(case.order, Seeds(nodes={str(node.name): probe}), case.fits).held
     return tuple(value for value, found in held.items() if found == probe and case.overflows(value))
 
 
 def linear_nodes(case: Case) -> Iterator[ir.Node]:
     """Products with stored weights, in graph order."""
-    return (node for node in case.graph if is_linear(node))
+    return (node for node in case.order.nodes if is_linear(node))
 
 
 def channels_asked(case: Case, node: ir.Node) -> frozenset[Channel]:
@@ -184,7 +184,7 @@ def _region(case: Case, node: ir.Node) -> Iterator[tuple[ir.Value, int]]:
     channels = _channels(node)
     axis = channel_axis(node)
     probe = Exponents.along((PROBE * (1 + channel % 2) for channel in range(channels)), axis)
-    held = walk(case.graph, Seeds(nodes={str(node.name): probe}), case.fits).held
+    held = walk(case.order, Seeds(nodes={str(node.name): probe}), case.fits).held
     for value, found in held.items():
         if found.axis is not None and found.values == probe.values and value.producer() not in case.wide:
             yield value, found.axis

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -60,35 +61,73 @@ class Scaling:
         return len(self.restored) + len(copies)
 
 
-def walk(graph: ir.Graph, seeds: Seeds, fits: Callable[[ir.Value], bool]) -> Scaling:
-    """Follow `seeds` through the main graph, which is left as it is.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """The nodes of a main graph, as a walk needs them.
+
+    Attributes:
+        graph: The graph.
+        nodes: The nodes, in graph order.
+        position: Position of each node.
+        by_name: Each node by its name.
+    """
+
+    graph: ir.Graph
+    nodes: tuple[ir.Node, ...]
+    position: dict[ir.Node, int]
+    by_name: dict[str, ir.Node]
+
+    @staticmethod
+    def of(graph: ir.Graph) -> Order:
+        """The order that `graph` has now."""
+        return Order(
+            graph=graph,
+            nodes=tuple(graph),
+            position={node: index for index, node in enumerate(graph)},
+            by_name={str(node.name): node for node in graph},
+        )
+
+
+def walk(order: Order, seeds: Seeds, fits: Callable[[ir.Value], bool]) -> Scaling:
+    """Follow `seeds` through the main graph, which is left as it is; nodes that nothing reaches are not looked at.
 
     Args:
-        graph: An fp32 graph.
+        order: An fp32 graph.
         seeds: Where powers of two are multiplied in.
         fits: Whether a value, unscaled, lies within the low format's range.
     """
     scaling = Scaling()
-    started = {*seeds.nodes, *(name for name, _ in seeds.operands)}
-    for node in graph:
-        if node.name not in started and not any(value in scaling.held for value in node.inputs):
+    waiting = [order.position[order.by_name[name]] for name in {*seeds.nodes, *(name for name, _ in seeds.operands)}]
+    heapq.heapify(waiting)
+    seen: set[int] = set()
+    while waiting:
+        at = heapq.heappop(waiting)
+        if at in seen:
             continue
-        seed = seeds.nodes.get(str(node.name), NONE)
-        given = [_given(scaling, seeds, node, position) for position in range(len(node.inputs))]
-        if seed.zero and all(item.zero for item in given):
-            continue
-        asked = Asked(
-            seed=seed, passes=str(node.name) in seeds.passing, fits=bool(node.outputs) and fits(node.outputs[0])
-        )
-        found = step(node, given, asked)
-        if found is None:
-            found = _restore_operands(scaling, node, given, asked)
-        else:
-            _note_multiplied(scaling, seeds, node)
-        _record(scaling, node, found)
+        seen.add(at)
+        _visit(scaling, seeds, order.nodes[at], fits)
+        held = (value for value in order.nodes[at].outputs if value in scaling.held)
+        for node in (use.node for value in held for use in value.uses()):
+            if node in order.position:
+                heapq.heappush(waiting, order.position[node])
     for value in scaling.held:
-        _restore_for_others(scaling, graph, value)
+        _restore_for_others(scaling, order.graph, value)
     return scaling
+
+
+def _visit(scaling: Scaling, seeds: Seeds, node: ir.Node, fits: Callable[[ir.Value], bool]) -> None:
+    seed = seeds.nodes.get(str(node.name), NONE)
+    given = [_given(scaling, seeds, node, position) for position in range(len(node.inputs))]
+    if seed.zero and all(item.zero for item in given):
+        return
+    passes = str(node.name) in seeds.passing
+    asked = Asked(seed=seed, passes=passes, fits=bool(node.outputs) and fits(node.outputs[0]))
+    found = step(node, given, asked)
+    if found is None:
+        found = _restore_operands(scaling, node, given, asked)
+    else:
+        _note_multiplied(scaling, seeds, node)
+    _record(scaling, node, found)
 
 
 def _given(scaling: Scaling, seeds: Seeds, node: ir.Node, position: int) -> Exponents:

@@ -13,7 +13,7 @@ from pipeline.backends.onnxruntime import Session
 from pipeline.graph import correspondence
 from pipeline.precision.rescale.apply import apply
 from pipeline.precision.rescale.exponents import Exponents
-from pipeline.precision.rescale.walk import Seeds, walk
+from pipeline.precision.rescale.walk import Order, Seeds, walk
 from pipeline.precision.rewrites.types import infer
 
 HEAD = '<ir_version: 10, opset_import: ["" : 20]>\n'
@@ -195,7 +195,7 @@ def exponents(draw_uniform, values, channels, axis):
 
 def rescaled(text, seed, seeds):
     model = parse(text, seed)
-    scaling = walk(model.graph, seeds, fits=lambda value: True)
+    scaling = walk(Order.of(model.graph), seeds, fits=lambda value: True)
     return model, scaling, apply(model, scaling, {})
 
 
