@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.cli import cli
+from pipeline.core import device
 
 
 @pytest.fixture(scope="module")
@@ -81,3 +82,12 @@ def test_an_unknown_layer_is_an_error_with_names_that_are_near(clone, run):
         f"error: layer {node}x: no float tensor, node or module has this name\n  hint: nearest"
     )
     assert node in result.stderr
+
+
+@pytest.mark.skipif(bool(device.probe().gpus), reason="this machine has a GPU")
+def test_a_gpu_check_without_a_gpu_says_what_was_not_run(run):
+    result = run("validate", "tiny", "--gpu-check", "--json")
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert f"tapped engine and latencies: {device.probe().reason}" in report["not_run"]
+    assert report["gpu"] is None
