@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -43,7 +44,12 @@ class Finding:
 
 def of_build(plans: tuple[EnginePlan, ...]) -> tuple[Finding, ...]:
     """The checks of delivered precision: what TensorRT parsed, what it built, and which attentions it fused."""
-    return tuple(Finding(plan=describe.plan_name(plan), check=check) for plan in plans for check in plan.checks)
+    return tuple(Finding(plan=describe.plan_name(plan), check=_named(check)) for plan in plans for check in plan.checks)
+
+
+def _named(check: Check) -> Check:
+    """The check of fusions, said as it was made here: against the plan that was shipped, not the all-low one."""
+    return dataclasses.replace(check, summary=check.summary.replace("all-low plan", "shipped plan"))
 
 
 def of_runs(bundle: Opened, plans: tuple[EnginePlan, ...], progress: Progress) -> tuple[Finding, ...]:

@@ -82,3 +82,21 @@ def test_importing_the_runtime_imports_no_library_that_it_may_do_without():
     script = f"import pipeline.runtime, sys; print(sorted(set({heavy!r}) & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert result.stdout == "[]\n"
+
+
+BASE = """
+import sys
+for name in ("torch", "transformers", "onnx", "onnx_ir", "polygraphy", "tensorrt", "tensorrt_rtx", "cuda", "jinja2", "scipy",
+             "tokenizers"):
+    sys.modules[name] = None
+import numpy as np
+from pipeline.runtime import load
+with load(sys.argv[1], backend="emulated") as engine:
+    x, mask = np.ones((1, 8, 64), np.float32), np.zeros((1, 1, 1, 8), np.float32)
+    print(engine(x=x, mask=mask)["y"].shape)
+"""
+
+
+def test_the_emulation_needs_the_base_install_and_onnx_runtime_alone(bundle):
+    result = subprocess.run([sys.executable, "-c", BASE, bundle], capture_output=True, text=True, check=True)
+    assert result.stdout == "(1, 8, 64)\n"
