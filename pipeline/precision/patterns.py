@@ -30,7 +30,7 @@ def matching(nodes: Sequence[ir.Node], patterns: Iterable[str], where: str) -> d
         PrecisionError: A pattern matches nothing.
     """
     found: dict[ir.Node, str] = {}
-    names = {node: _names(node) for node in nodes}
+    names = {node: _names(node) for node in nodes} if (patterns := tuple(patterns)) else {}
     for position, pattern in enumerate(patterns):
         hits = [node for node, own in names.items() if any(fnmatchcase(name, pattern) for name in own)]
         if not hits:
