@@ -150,17 +150,20 @@ def close_up(
 def _resolve(wanted: Sequence[str], graph: ir.Graph, pairs: Mapping[str, Pair], merged: Merged) -> list[str]:
     """The tensors that names stand for, each once."""
     of_nodes = {str(node.name): [str(v.name) for v in node.outputs if v.name in pairs] for node in graph}
-    ends = {modules.module_of(node): of_nodes[str(node.name)] for node in graph if of_nodes[str(node.name)]}
+    ends: dict[str, list[str]] = {}
+    for node in graph:
+        if tensors := of_nodes[str(node.name)]:
+            ends |= dict.fromkeys(modules.within(modules.module_of(node)), tensors[-1:])
     found: dict[str, None] = {}
     for name in wanted:
-        tensors = [name] if name in pairs else of_nodes.get(name) or ends.get(name)
+        chosen = [name] if name in pairs else of_nodes.get(name) or ends.get(name)
         if name in merged.gaps:
             raise ValidationError(f"it has nothing to be compared with: {merged.gaps[name]}", where=f"layer {name}")
-        if not tensors:
+        if not chosen:
             near = difflib.get_close_matches(name, [*pairs, *of_nodes, *ends], n=NEAREST, cutoff=0.3)
             hint = f"nearest: {', '.join(dict.fromkeys(near))}" if near else "report.html lists all of them"
             raise ValidationError("no float tensor, node or module has this name", where=f"layer {name}", hint=hint)
-        found |= dict.fromkeys(tensors)
+        found |= dict.fromkeys(chosen)
     return list(found)
 
 

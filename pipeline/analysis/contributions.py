@@ -12,7 +12,7 @@ import heapq
 import math
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,15 +99,9 @@ def _parts(reference: ir.Model, rounding: frozenset[str]) -> dict[str, frozenset
     found: dict[str, set[str]] = defaultdict(set)
     for node in reference.graph:
         if str(node.name) in rounding:
-            path = modules.module_of(node)
-            for module in ("", *_above(path), *filter(None, [path])):
+            for module in ("", *modules.within(modules.module_of(node))):
                 found[module].add(str(node.name))
     return {module: frozenset(names) for module, names in found.items()} or {"": frozenset()}
-
-
-def _above(path: str) -> Iterator[str]:
-    names = path.split(".")
-    return (".".join(names[:length]) for length in range(1, len(names)))
 
 
 def _inside(module: str, parts: Mapping[str, frozenset[str]]) -> list[str]:

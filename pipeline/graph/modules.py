@@ -19,6 +19,12 @@ def module_of(node: ir.Node) -> str:
     return node.metadata_props.get(MODULE, "")
 
 
+def within(path: str) -> tuple[str, ...]:
+    """The modules that `path` lies in, from the outermost to itself; none for ""."""
+    names = path.split(".") if path else []
+    return tuple(".".join(names[: length + 1]) for length in range(len(names)))
+
+
 def class_of(node: ir.Node) -> str:
     """Class name of that module, or "" where it is not known."""
     return node.metadata_props.get(CLASS, "")
