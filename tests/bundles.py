@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +22,8 @@ PROFILES = {
 
 def rtx_plan(targets: tuple[str, ...], version: str = "1.7.1.116", body: bytes = bytes(64)) -> bytes:
     """Bytes with the header of a TensorRT-RTX plan, and nothing that any TensorRT would load."""
-    parts = bytes(int(part) for part in version.split("."))
-    head = bytearray(64)
-    head[:4], head[24:28] = b"vtrt", parts
-    struct.pack_into("<Q", head, 16, len(head) + len(body))
-    struct.pack_into("<I", head, 32, sum(MASK[target] for target in targets))
-    return bytes(head) + body
+    major, minor, patch, build = (int(part) for part in version.split("."))
+    return records.plan_bytes((major, minor, patch, build), sum(MASK[target] for target in targets), body)
 
 
 def plan(path: str = "rtx.plan", **more: Any) -> Plan:
