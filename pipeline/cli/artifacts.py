@@ -24,6 +24,7 @@ from pipeline.core.artifacts import (
     Rescaled,
     Samples,
     SampleSet,
+    SearchResult,
     TensorInfo,
     Weights,
 )
@@ -41,6 +42,13 @@ def show(artifact: object, screen: Console) -> None:
         TypeError: Nothing is known about its type.
     """
     raise TypeError(f"no way to show a {type(artifact).__name__}")
+
+
+@show.register
+def _search(artifact: SearchResult, screen: Console) -> None:
+    from pipeline.report import search_console
+
+    search_console.show(screen, artifact)
 
 
 @show.register
