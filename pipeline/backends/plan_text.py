@@ -118,7 +118,7 @@ def _programs(plan: mmap.mmap) -> Iterator[_Program]:
 
 def _entries(program: _Program) -> Iterator[Kernel]:
     matches = list(_ENTRY.finditer(program.main))
-    ends = [match.start() for match in matches[1:]] + [len(program.main)]
+    ends = [match.start() for match in matches[1:]] + [len(program.main)] * bool(matches)
     for match, end in zip(matches, ends, strict=True):
         kind, quoted, plain = match.groups()
         yield _entry(kind.decode(), (quoted or plain).decode(), program.main[match.end() : end], program.types)

@@ -10,6 +10,9 @@ import click
 from pipeline.cli.context import Context
 from pipeline.cli.exit_codes import ExitCode
 
+WIDTH = 160
+"""Columns of the table: it is wide, and made for a log."""
+
 
 def run(
     context: Context, engines: Sequence[str], asked: Sequence[str], *, markdown: Path | None, as_json: bool
@@ -31,7 +34,9 @@ def run(
 
         click.echo(serde.dumps(cells), nl=False)
     else:
+        from rich.console import Console
+
         from pipeline.cli import screen
 
-        screen.grid(screen.console(), matrix.HEADERS, matrix.rows(cells))
+        screen.grid(Console(highlight=False, width=WIDTH), matrix.HEADERS, matrix.rows(cells))
     return ExitCode.OK if all(cell.passed for cell in cells) else ExitCode.NOT_PASSED

@@ -8,7 +8,7 @@ import pytest
 from tests import faults
 from tests.flow.clone import Clone
 
-KILLS, DAMAGES = 2, 2
+KILLS, DAMAGES = 1, 1
 
 
 @pytest.fixture
