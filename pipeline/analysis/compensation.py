@@ -31,6 +31,9 @@ from pipeline.precision.side_by_side import Pair, merge
 HELD_OUT = 4
 """One in so many calibration batches, at least one, tells whether a correction helps; the others measure it."""
 
+LEAST_DB = 0.1
+"""A gain under this is noise: many such corrections together moved MiniLM's output by 0.6 dB the wrong way."""
+
 BODY = """
 Errors (r1, c1, r2, c2, {axes}) => (shape, total, square, signal) {{
     shape = Shape(r2)
@@ -219,7 +222,7 @@ def _decide(
         finite = bool(np.isfinite(correction).all())
         effect = _effect(scratch, site, correction, fates) if finite else np.zeros(site.channels)
         before, after = held.sqnr_db(), held.sqnr_db(effect)
-        if finite and after > before:
+        if finite and after >= before + LEAST_DB:
             kept[site] = correction
         layers.append(
             Compensation(
@@ -244,9 +247,12 @@ def _effect(mixed: ir.Model, site: Site, correction: Array, fates: Mapping[str, 
 def _why_not(finite: bool, before: float, after: float) -> str | None:
     if not finite:
         return "its error is not finite"
-    if after > before:
+    if after >= before + LEAST_DB:
         return None
-    return f"on held-out samples its SQNR is {after:.2f} dB with the correction, {before:.2f} dB without"
+    return (
+        f"on held-out samples its SQNR is {after:.2f} dB with the correction, {before:.2f} dB without; "
+        f"{LEAST_DB:g} dB is asked"
+    )
 
 
 def _corrected(subject: Subject, corrections: Mapping[Site, npt.NDArray[np.float64]]) -> ir.Model:

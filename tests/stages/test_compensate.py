@@ -121,7 +121,8 @@ def test_a_correction_that_does_not_carry_over_to_held_out_samples_is_refused_an
     found, _, mixed = line(tmp_path, shift=-8.0)
     (layer,) = found.layers
     assert layer.refused == (
-        f"on held-out samples its SQNR is {layer.after_db:.2f} dB with the correction, {layer.before_db:.2f} dB without"
+        f"on held-out samples its SQNR is {layer.after_db:.2f} dB with the correction, {layer.before_db:.2f} dB "
+        "without; 0.1 dB is asked"
     )
     assert found.refused == "none of 1 layers is nearer to fp32 with its correction"
     assert io.model_digest(found.model) == io.model_digest(mixed)

@@ -29,6 +29,10 @@ Magnitudes = Mapping[Channel, npt.NDArray[np.float64]]
 FURTHEST = 24
 """The most that a power of two may have to mend: what is further out is a mask or an error, not a layer's range."""
 
+HEADROOM = 16.0
+"""How far a channel may exceed what calibration saw in it. Neurons that seldom fire do: NanoGuard's squared ReLUs
+exceeded a factor of 4, the margin that is enough for a whole tensor."""
+
 PROBE = -2
 """An even exponent that tells which values are scaled as a seed is: squares have twice that."""
 
@@ -134,11 +138,15 @@ def for_result(case: Case, node: ir.Node, magnitudes: Magnitudes) -> Iterator[Op
 
 
 def for_operand(case: Case, node: ir.Node, magnitudes: Magnitudes) -> Iterator[Option]:
-    """Ways to bring what `node` reads into range; its weights take the exponents back."""
+    """Ways to bring what `node` reads into range; its weights take the exponents back.
+
+    One exponent for all channels comes first: it costs no weight, and holds for channels that calibration saw quiet.
+    """
     value = node.inputs[0]
     axis = _operand_axis(node)
-    by_channel = _exponents(magnitudes[str(value.name if value else ""), axis], case.usable, axis)
-    for exponents in dict.fromkeys((by_channel, Exponents(values=(by_channel.lowest,)))):
+    largest = magnitudes[str(value.name if value else ""), axis]
+    by_channel = _exponents(_unseen(largest), case.usable, axis)
+    for exponents in dict.fromkeys((Exponents(values=(by_channel.lowest,)), by_channel)):
         for place, seeds in _before(node, exponents):
             yield Option(place=place, seeds=seeds, exponents=exponents)
 
@@ -207,7 +215,7 @@ def _needed_by_channel(case: Case, node: ir.Node, magnitudes: Magnitudes) -> Exp
         largest = np.array([max(case.magnitude(value) for value in overflowing(case, node))])
     weights = _weight_magnitudes(node, len(largest))
     limit = case.spec.low.limits.largest
-    return _exponents(np.maximum(largest, weights * (case.usable / limit)), case.usable, axis)
+    return _exponents(np.maximum(_unseen(largest), weights * (case.usable / limit)), case.usable, axis)
 
 
 def _weight_magnitudes(node: ir.Node, channels: int) -> npt.NDArray[np.float64]:
@@ -220,6 +228,12 @@ def _weight_magnitudes(node: ir.Node, channels: int) -> npt.NDArray[np.float64]:
     columns = {"MatMul": -1, "Gemm": 0 if turned else 1, "Conv": 0, "ConvTranspose": 1}[node.op_type]
     moved = np.moveaxis(weights, columns, 0).reshape(weights.shape[columns], -1).max(axis=1)
     return moved if len(moved) == channels else np.array([moved.max()] * channels)
+
+
+def _unseen(largest: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """What channels may reach on data that calibration did not see: no more than the largest of them did."""
+    most = largest.max()
+    return np.asarray(np.where(largest > 0, np.minimum(largest * HEADROOM, most), most))
 
 
 def _exponents(largest: npt.NDArray[np.float64], usable: float, axis: int) -> Exponents:
