@@ -86,8 +86,8 @@ def test_importing_the_runtime_imports_no_library_that_it_may_do_without():
 
 BASE = """
 import sys
-for name in ("torch", "transformers", "onnx", "onnx_ir", "polygraphy", "tensorrt", "tensorrt_rtx", "cuda", "jinja2", "scipy",
-             "tokenizers"):
+for name in ("torch", "transformers", "onnx", "onnx_ir", "polygraphy", "tensorrt", "tensorrt_rtx", "cuda", "jinja2",
+             "scipy", "tokenizers"):
     sys.modules[name] = None
 import numpy as np
 from pipeline.runtime import load
