@@ -1,7 +1,6 @@
 """Extremes are made from the spec, and what becomes NaN or infinite in them alone is named."""
 
 import numpy as np
-import onnx_ir as ir
 import pytest
 
 from pipeline.analysis import extreme_inputs, extremes

@@ -54,7 +54,9 @@ def test_every_float_tensor_has_a_range_or_a_reason(tmp_path: Path) -> None:
 
     ranges = calibrate(model, data, Format.FP16, out=tmp_path, progress=Silent())
 
-    y = TensorRange(low=-2, high=80000, smallest=2.0**-25, elements=6, overflow=1, subnormal=1, lost=1, history=(8e4, 8e4))
+    y = TensorRange(
+        low=-2, high=80000, smallest=2.0**-25, elements=6, overflow=1, subnormal=1, lost=1, history=(8e4, 8e4)
+    )
     assert ranges.model == io.model_digest(model)
     assert ranges.samples == 2
     assert ranges.tensors["y"] == y
