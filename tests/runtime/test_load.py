@@ -5,8 +5,8 @@ import threading
 import numpy as np
 import pytest
 
-from pipeline.bundle import archive, opening, verify
-from pipeline.core.errors import BackendUnavailable, BundleError, InputError
+from pipeline.bundle import archive, opening, signing, verify
+from pipeline.core.errors import BackendUnavailable, BundleError, InputError, SignatureError
 from pipeline.graph import io
 from pipeline.precision.emulate import emulate
 from pipeline.runtime import Place, load
@@ -203,3 +203,18 @@ def test_a_profile_that_is_not_the_graphs_is_refused_before_the_plan_is_read(tmp
     record = bundles.write(tmp_path / "bundle", bundles.plan(profiles={"x": bundles.PROFILES["x"]}))
     with pytest.raises(BundleError, match=r"the profile of rtx\.plan does not fit input mask"):
         interface.of_plan(record.graph, record.plans[0])
+
+
+def test_with_a_key_only_what_it_signed_is_loaded(bundle, tmp_path):
+    signing.generate(tmp_path / "private.pem", tmp_path / "public.pem", None)
+    with pytest.raises(SignatureError, match="not signed, and a key was given"):
+        load(bundle, key=tmp_path / "public.pem", backend="emulated")
+    copy = shutil.copytree(bundle, tmp_path / "copy")
+    signing.sign(copy, signing.read_private(tmp_path / "private.pem"))
+    with load(copy, key=tmp_path / "public.pem", backend="emulated") as engine:
+        assert engine(**feeds())["y"].shape == (2, 16, encoder.WIDTH)
+    (copy / "manifest.json").write_bytes(
+        (copy / "manifest.json").read_bytes().replace(b'"samples": 8', b'"samples": 9')
+    )
+    with pytest.raises(SignatureError, match="one of the two was altered"):
+        load(copy, key=tmp_path / "public.pem", backend="emulated")
