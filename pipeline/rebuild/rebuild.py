@@ -195,6 +195,12 @@ def _replace(folder: Path, target: Path, *, packed: bool) -> None:
         archive.pack(folder, whole)
         whole.replace(target)
         return
+    before = folder.parent / "before"
     if target.exists():
-        target.rename(folder.parent / "before")
-    folder.rename(target)
+        target.rename(before)
+    try:
+        folder.rename(target)
+    except OSError:
+        if before.exists():
+            before.rename(target)
+        raise
