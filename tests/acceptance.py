@@ -74,8 +74,8 @@ def all_fp16_fails() -> Iterator[Row]:
 
 def bisect_mends_nanoguard() -> Iterator[Row]:
     """What bisect returns to fp32 mends all-fp16, with every label right, and is no larger than the default's set."""
-    from pipeline.analysis.bisect import bisect
-    from pipeline.analysis.trials import Case
+    from pipeline.analysis.bisection.bisect import bisect
+    from pipeline.analysis.bisection.trials import Case
 
     results = run("nanoguard", "all-fp16")
     found = bisect(

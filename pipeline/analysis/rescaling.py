@@ -13,7 +13,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from pipeline.analysis import batches
-from pipeline.analysis.compare import compare
+from pipeline.analysis.comparison.compare import compare
 from pipeline.analysis.observe import observe
 from pipeline.backends.onnxruntime import Session
 from pipeline.core.artifacts import ActivationRanges, Check, Fate, OnnxModel, Rescaled, Rescaling, TensorRange

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
-from pipeline.analysis import outputs
-from pipeline.analysis.compare import Compared, compare
+from pipeline.analysis.comparison import outputs
+from pipeline.analysis.comparison.compare import Compared, compare
 from pipeline.backends.onnxruntime import Session
 from pipeline.core.artifacts import OnnxModel, Samples
 from pipeline.core.artifacts.steadiness import Steadiness

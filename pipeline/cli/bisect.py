@@ -11,7 +11,7 @@ from pipeline.cli import options
 from pipeline.cli.context import Context
 
 if TYPE_CHECKING:
-    from pipeline.analysis.bisect import Bisection, Return
+    from pipeline.analysis.bisection.bisect import Bisection, Return
     from pipeline.flow import Results
 
 FILE = "bisect.toml"
@@ -45,8 +45,8 @@ def bisect(
 
 
 def _search(context: Context, results: Results) -> Bisection:
-    from pipeline.analysis import bisect as search
-    from pipeline.analysis.trials import Case
+    from pipeline.analysis.bisection import bisect as search
+    from pipeline.analysis.bisection.trials import Case
 
     spec = results.spec
     case = Case(

@@ -13,8 +13,8 @@ from pipeline.cli.exit_codes import ExitCode
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipeline.analysis.close_up import CloseUp
-    from pipeline.analysis.histograms import Histogram
+    from pipeline.analysis.comparison.close_up import CloseUp
+    from pipeline.analysis.comparison.histograms import Histogram
     from pipeline.flow import Results
 
 BARS = " ▁▂▃▄▅▆▇█"
@@ -44,7 +44,7 @@ def show(context: Context, results: Results, layers: tuple[str, ...], *, as_json
 
 
 def _look(context: Context, results: Results, layers: tuple[str, ...], folder: Path) -> tuple[CloseUp, ...]:
-    from pipeline.analysis.close_up import close_up
+    from pipeline.analysis.comparison.close_up import close_up
     from pipeline.graph import io
     from pipeline.precision.emulate import emulate
 

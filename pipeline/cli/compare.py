@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import onnx_ir as ir
     from rich.console import Console
 
-    from pipeline.analysis.outputs import Run
-    from pipeline.analysis.two_graphs import Comparison
+    from pipeline.analysis.comparison.outputs import Run
+    from pipeline.analysis.comparison.two_graphs import Comparison
     from pipeline.core.artifacts import Fate, OnnxModel
     from pipeline.core.progress import Progress
     from pipeline.flow import Results
@@ -83,7 +83,7 @@ def compare(
 
 
 def _graphs(a: str, b: str, results: Results, notes: list[str], progress: Progress, *, by_module: bool) -> Comparison:
-    from pipeline.analysis.two_graphs import compare_graphs
+    from pipeline.analysis.comparison.two_graphs import compare_graphs
 
     first, second = (_graph(side, results, notes) for side in (a, b))
     return compare_graphs(
@@ -99,8 +99,8 @@ def _graphs(a: str, b: str, results: Results, notes: list[str], progress: Progre
 
 def _outputs(a: str, b: str, results: Results, notes: list[str], progress: Progress, *, by_module: bool) -> Comparison:
     """The plan has outputs alone, whose names every graph of the line keeps: modules have no say."""
-    from pipeline.analysis.masks import mask_of
-    from pipeline.analysis.two_graphs import compare_outputs
+    from pipeline.analysis.comparison.masks import mask_of
+    from pipeline.analysis.comparison.two_graphs import compare_outputs
 
     exported = results.artifact("export")
     inputs = results.spec.inputs
@@ -119,7 +119,7 @@ def _outputs(a: str, b: str, results: Results, notes: list[str], progress: Progr
 
 
 def _run(side: str, results: Results, notes: list[str], stack: ExitStack) -> Run:
-    from pipeline.analysis import gpu_plan
+    from pipeline.analysis.gpu import gpu_plan
     from pipeline.backends.onnxruntime import Session
 
     if side == ENGINE:

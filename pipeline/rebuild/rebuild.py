@@ -148,7 +148,7 @@ def _build(
 
 def _shipped(folder: Path, manifest: Manifest) -> FusionBaseline:
     """The plan that was validated and shipped, as what a new one may not fall behind: no fused attention is lost."""
-    from pipeline.analysis.fusion import attention_cores
+    from pipeline.analysis.delivery.fusion import attention_cores
     from pipeline.backends import plan_text
     from pipeline.backends.tensorrt.flavour import Flavour
     from pipeline.graph import io

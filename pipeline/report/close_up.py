@@ -8,7 +8,7 @@ from pipeline.core import serde
 from pipeline.report import figures, html
 
 if TYPE_CHECKING:
-    from pipeline.analysis.close_up import CloseUp
+    from pipeline.analysis.comparison.close_up import CloseUp
 
 TEMPLATE = "close_up.html"
 

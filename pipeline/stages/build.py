@@ -230,7 +230,7 @@ def _described(work: _Work, result: _Result, plan: PrecisionPlan, baseline: Fusi
 
 def _lost(work: _Work, plan: PrecisionPlan, baseline: FusionBaseline, text: PlanText | None) -> tuple[LostFusion, ...]:
     """Fused kernels of the all-low plan that this plan lost; none are known where either cannot be read."""
-    from pipeline.analysis import lost_fusions
+    from pipeline.analysis.delivery import lost_fusions
     from pipeline.graph import io
 
     if text is None or text.version is None or baseline.plan is None:
@@ -244,7 +244,7 @@ def _lost(work: _Work, plan: PrecisionPlan, baseline: FusionBaseline, text: Plan
 def _checks(
     work: _Work, answer: BuildAnswer, plan: PrecisionPlan, baseline: FusionBaseline, text: PlanText | None
 ) -> tuple[Check, ...]:
-    from pipeline.analysis import built, delivered, fusion
+    from pipeline.analysis.delivery import built, delivered, fusion
     from pipeline.graph import io
 
     model = io.load(work.mixed.path)

@@ -18,7 +18,7 @@ LOG = "probe.log"
 
 @stage(
     version=1,
-    rooms=("analysis/fusion.py", "backends/tensorrt", "backends/plan_text.py", "precision", "graph"),
+    rooms=("analysis/delivery/fusion.py", "backends/tensorrt", "backends/plan_text.py", "precision", "graph"),
     tools=("tensorrt-rtx", "polygraphy", "onnx-ir"),
 )
 def probe(
@@ -38,7 +38,7 @@ def probe(
     Returns:
         The kernels, or the reason why there is no such plan.
     """
-    from pipeline.analysis import fusion
+    from pipeline.analysis.delivery import fusion
     from pipeline.graph import io
 
     attentions = len(fusion.attention_cores(io.load(reference.path).graph))

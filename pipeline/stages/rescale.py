@@ -15,7 +15,7 @@ from pipeline.core.stage import stage
     version=1,
     rooms=(
         "analysis/rescaling.py",
-        "analysis/compare.py",
+        "analysis/comparison/compare.py",
         "analysis/observe.py",
         "analysis/batches.py",
         "backends/array_runner.py",

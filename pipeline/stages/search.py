@@ -63,8 +63,8 @@ def search(
         CalibrationError: `ranges` were observed on another model, or no sample is left to search on.
         PrecisionError: No plan meets the budget.
     """
-    from pipeline.analysis.search import Question
-    from pipeline.analysis.search import search as find
+    from pipeline.analysis.search.find import Question
+    from pipeline.analysis.search.find import search as find
     from pipeline.graph import io
     from pipeline.precision import evidence, policy_file, search_space
     from pipeline.precision.bounds import Given

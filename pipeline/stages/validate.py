@@ -69,7 +69,7 @@ def validate(
     Raises:
         ValidationError: A tensor or an output cannot be compared: it has another shape, or vanished without a reason.
     """
-    from pipeline.analysis import validation
+    from pipeline.analysis.verdict import validation
 
     if task is not None and samples.task is None:
         raise ValidationError("the spec names a task metric, and there are no task samples", where=engine)

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.analysis.bisect import bisect
-from pipeline.analysis.delta import minimise
+from pipeline.analysis.bisection.bisect import bisect
+from pipeline.analysis.bisection.delta import minimise
+from pipeline.analysis.bisection.regions import regions
+from pipeline.analysis.bisection.trials import Case
 from pipeline.analysis.observe import observe
-from pipeline.analysis.regions import regions
-from pipeline.analysis.trials import Case
 from pipeline.backends.onnxruntime import Session
 from pipeline.core.artifacts import PrecisionPlan, Provenance, Samples, SampleSet
 from pipeline.core.errors import ValidationError

@@ -7,9 +7,9 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from pipeline.analysis import blame, magnitudes
-from pipeline.analysis.compare import compare
-from pipeline.analysis.layers import layers
+from pipeline.analysis.causes import blame, magnitudes
+from pipeline.analysis.comparison.compare import compare
+from pipeline.analysis.verdict.layers import layers
 from pipeline.core.artifacts import Cause, Decision, Kind, Layer
 from pipeline.core.formats import Format
 from pipeline.core.progress import Silent

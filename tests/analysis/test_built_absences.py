@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.analysis import built
+from pipeline.analysis.delivery import built
 from pipeline.core.artifacts import Decision, Kernel, PlanText, PrecisionPlan
 from pipeline.core.formats import Format
 from tests import encoder

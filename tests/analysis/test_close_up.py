@@ -4,7 +4,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from pipeline.analysis.close_up import close_up
+from pipeline.analysis.comparison.close_up import close_up
 from pipeline.core.artifacts import Fate
 from pipeline.core.errors import ValidationError
 from pipeline.core.progress import Silent

@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from pipeline.analysis.contributions import contributions
+from pipeline.analysis.verdict.contributions import contributions
 from pipeline.core.artifacts import Decision, PrecisionPlan
 from pipeline.core.formats import Format
 from pipeline.core.progress import Silent

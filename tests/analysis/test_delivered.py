@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from pipeline.analysis import built, delivered
+from pipeline.analysis.delivery import built, delivered
 from pipeline.backends import plan_text
 from pipeline.backends.tensorrt import process, profiles
 from pipeline.backends.tensorrt.flavour import Flavour

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.analysis import extreme_inputs, extremes
+from pipeline.analysis.verdict import extreme_inputs, extremes
 from pipeline.core.formats import Format
 from pipeline.core.progress import Silent
 from pipeline.core.spec import AxisRange, InputSpec

@@ -4,7 +4,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from pipeline.analysis.floors import expected_sqnr, fp32_floor
+from pipeline.analysis.verdict.floors import expected_sqnr, fp32_floor
 from pipeline.core.formats import Format
 
 DIAMOND = """

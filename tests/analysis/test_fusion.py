@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.analysis import fusion
+from pipeline.analysis.delivery import fusion
 from pipeline.core.artifacts import FusionBaseline, Kernel, PlanText
 from tests import encoder
 

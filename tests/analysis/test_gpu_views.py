@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.analysis import gpu_views
+from pipeline.analysis.gpu import gpu_views
 from pipeline.backends import plan_text
 from pipeline.backends.tensorrt import process, profiles, timing
 from pipeline.backends.tensorrt.flavour import Flavour
@@ -122,7 +122,7 @@ def test_timing_without_a_gpu_says_so_before_anything_is_loaded(tmp_path):
 
 
 def test_no_plan_for_a_gpu_is_said_in_words(tmp_path):
-    from pipeline.analysis import gpu_plan
+    from pipeline.analysis.gpu import gpu_plan
 
     found = gpu_plan.find(EnginePlans(plans=(plan(tmp_path, targets=("5.0",)),)))
     expected = device.probe().reason or "plans were built for 5.0"

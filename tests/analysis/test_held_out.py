@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.analysis import held_out
+from pipeline.analysis.search import held_out
 from pipeline.core.artifacts import Samples, SampleSet
 from pipeline.core.errors import CalibrationError
 from pipeline.core.spec import InputSpec

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pipeline.analysis.histograms import Magnitudes, Values, alike
+from pipeline.analysis.comparison.histograms import Magnitudes, Values, alike
 
 ARRAYS = hnp.arrays(np.float32, st.integers(0, 40), elements=st.floats(width=32))
 

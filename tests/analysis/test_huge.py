@@ -1,8 +1,8 @@
 import numpy as np
 import onnx_ir as ir
 
-from pipeline.analysis.compare import compare
-from pipeline.analysis.huge import huge
+from pipeline.analysis.comparison.compare import compare
+from pipeline.analysis.comparison.huge import huge
 from pipeline.core.progress import Silent
 from pipeline.graph.infer import infer
 

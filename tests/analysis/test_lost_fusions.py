@@ -1,6 +1,6 @@
 """Which fused kernels of the all-low plan a mixed plan lost, and the decision that lost each."""
 
-from pipeline.analysis import lost_fusions
+from pipeline.analysis.delivery import lost_fusions
 from pipeline.core.artifacts import Kernel, LostFusion, PlanText
 from tests import encoder
 

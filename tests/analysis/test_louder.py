@@ -3,8 +3,8 @@
 import onnx_ir as ir
 import pytest
 
-from pipeline.analysis.compare import Compared
-from pipeline.analysis.louder import MOST_DB, louder
+from pipeline.analysis.comparison.compare import Compared
+from pipeline.analysis.verdict.louder import MOST_DB, louder
 from pipeline.precision.differences import Difference
 
 NET = """

@@ -1,6 +1,6 @@
 import numpy as np
 
-from pipeline.analysis.masks import Mask, Placement, mask_of
+from pipeline.analysis.comparison.masks import Mask, Placement, mask_of
 from pipeline.core.spec import InputSpec
 
 INPUTS = {

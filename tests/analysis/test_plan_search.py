@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.analysis import groups
-from pipeline.analysis.judge import Answer
-from pipeline.analysis.plan_search import PlanSearch
+from pipeline.analysis.search import groups
+from pipeline.analysis.search.plan_search import PlanSearch
+from pipeline.analysis.verdict.judge import Answer
 from pipeline.core.artifacts import Direction
 from pipeline.core.errors import PrecisionError
 from pipeline.precision.search_space import Candidate

@@ -4,7 +4,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from pipeline.analysis.two_graphs import compare_graphs, compare_outputs
+from pipeline.analysis.comparison.two_graphs import compare_graphs, compare_outputs
 from pipeline.backends.onnxruntime import Session
 from pipeline.core.artifacts import Fate
 from pipeline.core.errors import ValidationError

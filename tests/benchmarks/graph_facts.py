@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
-from pipeline.analysis import batches, outputs
+from pipeline.analysis import batches
+from pipeline.analysis.comparison import outputs
 from pipeline.backends import plan_text
 from pipeline.backends.onnxruntime import Session
 from pipeline.backends.tensorrt import process, profiles

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from pipeline.analysis.compare import compare
+from pipeline.analysis.comparison.compare import compare
 from pipeline.core.progress import Silent
 from pipeline.core.spec import InputSpec
 from pipeline.graph import io

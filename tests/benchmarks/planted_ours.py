@@ -6,8 +6,8 @@ import json
 import sys
 from pathlib import Path
 
-from pipeline.analysis.bisect import bisect
-from pipeline.analysis.trials import Case
+from pipeline.analysis.bisection.bisect import bisect
+from pipeline.analysis.bisection.trials import Case
 from pipeline.core import serde
 from pipeline.core.artifacts import ActivationRanges, PrecisionPlan, Samples, SampleSet
 from pipeline.core.formats import Format

@@ -10,7 +10,7 @@ from polygraphy.logger import G_LOGGER
 
 from pipeline import flow
 from pipeline.analysis import batches
-from pipeline.analysis.close_up import close_up
+from pipeline.analysis.comparison.close_up import close_up
 from pipeline.backends.onnxruntime import Session
 from pipeline.core.progress import Silent
 from pipeline.graph import io

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline.analysis import gpu_views
+from pipeline.analysis.gpu import gpu_views
 from pipeline.backends.onnxruntime import Session
 from pipeline.backends.tensorrt import timing
 from pipeline.backends.tensorrt.engine import Engine

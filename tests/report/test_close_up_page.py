@@ -4,8 +4,8 @@ import json
 import re
 from pathlib import Path
 
-from pipeline.analysis.close_up import CloseUp, Element
-from pipeline.analysis.histograms import Histogram
+from pipeline.analysis.comparison.close_up import CloseUp, Element
+from pipeline.analysis.comparison.histograms import Histogram
 from pipeline.core.artifacts import Injected
 from pipeline.report import close_up
 from tests import browser, records

@@ -6,9 +6,9 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from pipeline.analysis.judge import Judge
 from pipeline.analysis.observe import observe
-from pipeline.analysis.plan_trials import Emulator
+from pipeline.analysis.search.plan_trials import Emulator
+from pipeline.analysis.verdict.judge import Judge
 from pipeline.backends.onnxruntime import Session
 from pipeline.core import serde
 from pipeline.core.artifacts import (

@@ -1,0 +1,1 @@
+"""What breaks a layer, and how that is said."""

@@ -1,0 +1,1 @@
+"""The cheapest precision plan within an error budget."""

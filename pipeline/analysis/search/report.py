@@ -1,0 +1,141 @@
+"""What a search tried, as the record that is shown: points, frontier, knee, purchases."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+from pipeline.analysis.search.groups import Group
+from pipeline.analysis.search.plan_search import PlanSearch, Tried, Wide, decibels
+from pipeline.analysis.search.plan_trials import plan_digest
+from pipeline.core.artifacts import (
+    Budget,
+    Confirmation,
+    Outcome,
+    PrecisionPlan,
+    Purchase,
+    SearchPoint,
+    SearchResult,
+)
+from pipeline.precision.cost import Cost
+from pipeline.precision.search_space import Space
+
+
+def told(
+    search: PlanSearch,
+    space: Space,
+    costs: Callable[[Wide], Cost],
+    *,
+    budget: Budget,
+    plan: Callable[[Wide, Mapping[str, str]], PrecisionPlan],
+    chosen: Tried,
+    confirmations: Sequence[tuple[Tried, Confirmation]],
+    trials: int,
+    remembered: int,
+    samples: int,
+) -> SearchResult:
+    """The record of a search that ended with `chosen`."""
+    order, position = _distinct(search, space, {chosen.wide, search.default, *(item.wide for item, _ in confirmations)})
+    points = _marked([_point(item, costs(item.wide), position) for item in order])
+    purchases = _purchases(search, chosen)
+    reasons = {
+        node: purchase.reason for group, purchase in purchases if purchase.in_plan for node in sorted(group.nodes)
+    }
+    return SearchResult(
+        plan=plan(chosen.wide, reasons),
+        outcome=Outcome.FOUND if confirmations[-1][1].passed else Outcome.FELL_BACK,
+        budget=budget,
+        cost_unit=costs(chosen.wide).unit,
+        points=points,
+        chosen=position[chosen.wide],
+        default=position[search.default],
+        knee=knee(points),
+        purchases=tuple(purchase for _, purchase in purchases),
+        kept=space.kept,
+        confirmations=tuple(dataclasses.replace(item, point=position[tried.wide]) for tried, item in confirmations),
+        trials=trials,
+        remembered=remembered,
+        samples=samples,
+    )
+
+
+def knee(points: Sequence[SearchPoint]) -> int | None:
+    """Position of the point of the frontier that lies farthest from the line between its ends, in cost and dB."""
+    ends = [index for index, point in enumerate(points) if point.frontier and math.isfinite(point.sqnr_db)]
+    if len(ends) < 3:
+        return None
+    first, last = points[ends[0]], points[ends[-1]]
+    width, height = last.cost - first.cost, last.sqnr_db - first.sqnr_db
+    if not (width > 0 and height > 0):
+        return None
+
+    def bulge(index: int) -> float:
+        return (points[index].sqnr_db - first.sqnr_db) / height - (points[index].cost - first.cost) / width
+
+    best = max(ends, key=bulge)
+    return best if bulge(best) > 0 else None
+
+
+def _distinct(search: PlanSearch, space: Space, wanted: set[Wide]) -> tuple[list[Tried], dict[Wide, int]]:
+    """Plans that differ, cheapest first, and the position of every plan that was tried."""
+    by_numbers: dict[str, Tried] = {}
+    same: dict[Wide, str] = {}
+    tried = sorted(search.tried.values(), key=lambda item: (item.wide not in wanted, item.price))
+    for item in tried:
+        same[item.wide] = plan_digest(space.decisions(item.wide))
+        by_numbers.setdefault(same[item.wide], item)
+    order = sorted(by_numbers.items(), key=lambda pair: (pair[1].price, pair[1].answer.noise))
+    places = {numbers: index for index, (numbers, _) in enumerate(order)}
+    return [item for _, item in order], {wide: places[numbers] for wide, numbers in same.items()}
+
+
+def _point(tried: Tried, cost: Cost, position: Mapping[Wide, int]) -> SearchPoint:
+    return SearchPoint(
+        label=tried.label,
+        cost=cost.total,
+        casts=cost.casts,
+        fp32_nodes=cost.fp32_nodes,
+        noise=tried.answer.noise,
+        sqnr_db=decibels(tried.answer.noise),
+        meets=tried.answer.passed,
+        reason=tried.answer.reason,
+        changes=tried.changes,
+        since=None if tried.since is None or position[tried.since] == position[tried.wide] else position[tried.since],
+    )
+
+
+def _marked(points: Sequence[SearchPoint]) -> tuple[SearchPoint, ...]:
+    """`points`, cheapest first, with those marked that err less than every cheaper one."""
+    found: list[SearchPoint] = []
+    least = math.inf
+    for point in points:
+        found.append(dataclasses.replace(point, frontier=point.noise < least))
+        least = min(least, point.noise)
+    return tuple(found)
+
+
+def _purchases(search: PlanSearch, chosen: Tried) -> list[tuple[Group, Purchase]]:
+    rows = [
+        (group, _purchase(search, group, tried, in_plan=group.nodes <= chosen.wide))
+        for group, tried in search.measure().items()
+    ]
+    return sorted(rows, key=lambda row: -row[1].sqnr_db)
+
+
+def _purchase(search: PlanSearch, group: Group, tried: Tried, *, in_plan: bool) -> Purchase:
+    gain, price = search.gain(tried), search.added_price(tried)
+    if in_plan:
+        reason = "kept: without it the budget is not met" if price > 0 else "kept: Casts around it would cost more"
+    else:
+        reason = f"{'freed' if group.nodes <= search.default else 'left low'}: the budget holds without it"
+    return Purchase(
+        group=group.label,
+        op_kind=group.kind,
+        module=group.module,
+        nodes=len(group.members),
+        in_plan=in_plan,
+        cost=price,
+        sqnr_db=gain,
+        reason=reason,
+    )
