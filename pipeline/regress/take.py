@@ -17,9 +17,6 @@ from pipeline.flow import Results
 from pipeline.graph import io
 from pipeline.regress.baseline import Figures, Module, Output, Plan, Task
 
-GRAPHS = {"exported": "export", "fp32": "canonicalise", "mixed": "convert"}
-"""Graphs whose structure is recorded, and the stage of each."""
-
 DIGITS = 3
 """Decimals of a decibel that are kept."""
 
@@ -30,8 +27,9 @@ EXTENSIONS = ("avx2", "avx512f", "amx_tile")
 def figures(results: Results) -> Figures:
     """The figures of a run that reached validation."""
     report: ValidationReport = results.artifact("validate")
-    plan: PrecisionPlan = results.artifact("mark")
-    graphs = {name: io.load(results.artifact(stage).path) for name, stage in GRAPHS.items()}
+    plan: PrecisionPlan = results.plan
+    models = {"exported": results.artifact("export"), "fp32": results.artifact("canonicalise"), "mixed": results.mixed}
+    graphs = {name: io.load(model.path) for name, model in models.items()}
     return Figures(
         engine=report.engine,
         passed=report.passed,
