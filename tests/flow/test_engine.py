@@ -78,13 +78,13 @@ def test_two_runs_at_once_wait_for_each_other(built, tmp_path):
     assert clone.core() == built[0].core()
 
 
-def test_a_changed_tolerance_runs_only_what_reads_it(built, tmp_path):
+def test_a_changed_policy_runs_only_what_reads_it(built, tmp_path):
     clone = copy_of(built[0], tmp_path)
     spec = clone.engine / "engine.toml"
     spec.write_text(spec.read_text() + "\n[precision]\nfp32 = ['mlp.2*']\n")
     result = clone.run("engine", "tiny", "--json")
     assert result.returncode == 0, result.stderr
-    assert json.loads(result.stdout)["fresh"] == ["mark", "convert", "build", "validate", "render", "ship"]
+    assert json.loads(result.stdout)["fresh"] == ["rescale", "mark", "convert", "build", "validate", "render", "ship"]
 
 
 def test_a_model_that_breaks_in_fp16_is_not_shipped(built, tmp_path):
