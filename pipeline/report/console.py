@@ -142,7 +142,7 @@ def _show_gpu(console: Console, check: GpuCheck | None) -> None:
 
 
 def _final(items: list[Contribution]) -> Table:
-    table = _table("where the final error comes from", ">share", ">rounding nodes")
+    table = _table("final error, only this module rounding", ">share", ">rounding nodes")
     for item in items:
         share = Text("breaks it", "red") if math.isinf(item.noise) else Text(f"{item.share:.1%}")
         table.add_row(Text(_tail(item.module)), share, str(item.nodes))
