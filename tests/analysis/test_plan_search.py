@@ -115,6 +115,17 @@ def test_a_group_goes_along_where_it_costs_less_than_the_casts_around_it():
     assert world.search().run().wide == {"n0", "n1", "n2"}
 
 
+def test_a_plan_that_loses_an_attention_is_not_taken_however_cheap_it_is():
+    world = World([math.inf, 1e-9, 1e-9], [1.0, 1.0, -5.0], default=["n0", "n1"])
+    search = world.search()
+    search.limited = lambda wide: (0, int("n2" in wide))
+    assert search.run().wide == {"n0"}
+    assert World([math.inf, 1e-9, 1e-9], [1.0, 1.0, -5.0], default=["n0", "n1", "n2"]).search().run().wide == {
+        "n0",
+        "n2",
+    }
+
+
 def test_the_limit_is_kept_and_something_that_passes_is_returned():
     powers = [1e-12] * 300
     powers[150] = math.inf

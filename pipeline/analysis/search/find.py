@@ -98,7 +98,7 @@ def _searched(question: Question, sides: HeldOut, progress: Progress) -> SearchR
         default=space.default,
         trial=lambda wide: trials(space.decisions(wide)),
         price=lambda wide: costs.of(wide).total,
-        casts=lambda wide: costs.of(wide).casts,
+        limited=lambda wide: (costs.of(wide).casts, costs.of(wide).attentions_lost),
         floor=10.0 ** (-question.budget.sqnr_db / 20.0),
         limit=question.search.trials,
     )

@@ -61,7 +61,7 @@ class PlanSearch:
         price: What it costs.
         floor: Noise to signal that the budget allows, as a ratio of norms.
         limit: Plans that may be tried.
-        casts: Casts of a plan: no more than the default policy's has, where that passes.
+        limited: Casts and lost attentions of a plan: no more than the default policy has of either, where that passes.
         tried: Those that were, in order.
         base: The plan beside which groups are measured: of the least fp32 where that passes, else the first that does.
     """
@@ -72,7 +72,7 @@ class PlanSearch:
     price: Callable[[Wide], float]
     floor: float
     limit: int
-    casts: Callable[[Wide], int] = lambda _: 0
+    limited: Callable[[Wide], tuple[int, ...]] = lambda _: ()
     tried: dict[Wide, Tried] = field(default_factory=dict)
     base: Wide = frozenset()
 
@@ -250,7 +250,9 @@ class PlanSearch:
         return self.price(plan.wide - nodes) < plan.price and self._allowed(plan.wide - nodes)
 
     def _allowed(self, wide: Wide) -> bool:
-        return not self.tried[self.default].answer.passed or self.casts(wide) <= self.casts(self.default)
+        most = self.limited(self.default)
+        kept = all(count <= bound for count, bound in zip(self.limited(wide), most, strict=True))
+        return kept or not self.tried[self.default].answer.passed
 
     def _rate(self, plan: Tried, freed: Tried) -> float:
         """Noise power for each unit of cost saved."""
