@@ -126,7 +126,7 @@ def _about_verdict(report: ValidationReport, plan: PrecisionPlan) -> Iterator[st
 def _about_layers(report: ValidationReport, plan: PrecisionPlan) -> Iterator[str]:
     if bad := [layer.tensor for layer in report.layers if layer.bad]:
         yield f"bad layers: {_some(bad)}"
-    present = {layer.node for layer in report.layers}
+    present = {layer.node for layer in report.layers} | report.added.keys()
     if missing := [item.node for item in plan.decisions if item.result is not None and item.node not in present]:
         yield f"layers missing from the report: {_some(missing)}"
     if not any(layer.stats is not None and layer.stats.elements > 0 for layer in report.layers):

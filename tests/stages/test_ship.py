@@ -148,6 +148,12 @@ def test_a_layer_that_the_report_lacks_is_refused(inputs, out):
     assert "- layers missing from the report: norm\n" in text
 
 
+def test_a_node_that_rescaling_added_is_no_layer_of_the_fp32_model(inputs, out):
+    partial = records.report(layers=(records.layer("proj"),), added={"norm": "restored by 2^1"})
+    report = dataclasses.replace(partial, subjects=inputs["report"].subjects)
+    assert ship(**{**inputs, "report": report}, out=out, progress=Silent()).folder.is_dir()
+
+
 @pytest.mark.parametrize("elements", [None, 0])
 def test_a_report_that_compared_nothing_is_refused(inputs, out, elements):
     stats = None if elements is None else records.stats(elements=elements)

@@ -38,7 +38,7 @@ from pipeline.core.artifacts import (
 from pipeline.core.formats import Format
 from pipeline.core.progress import Progress
 from pipeline.core.spec import AxisRange, InputSpec, TaskSpec, ToleranceSpec
-from pipeline.graph import io
+from pipeline.graph import io, modules
 from pipeline.precision.blocks import sums_in_blocks
 from pipeline.precision.emulate import LOW, emulate
 from pipeline.precision.semantics import CONVOLUTIONS
@@ -97,6 +97,7 @@ def report(
         not_run=(*not_run, *_not_tried(possible, tried), *_not_emulated(subject), *unmeasured, *missed),
         environment=_environment() | environment,
         made=subject.mixed.checks,
+        added=_added(subject),
         causes=causes,
         contributions=shares,
         extremes=extreme,
@@ -125,6 +126,16 @@ def _broken(tried: tuple[Extreme, ...]) -> Iterator[str]:
                 f"extreme '{item.name}': {item.first} is NaN or infinite where the fp32 model is finite{rest} "
                 f"({item.inputs})"
             )
+
+
+def _added(subject: Subject) -> dict[str, str]:
+    known = {str(node.name) for node in io.load(subject.reference.path).graph}
+    nodes = {str(node.name): node.metadata_props for node in io.load(subject.mixed.path).graph}
+    return {
+        name: props[modules.RESCALED]
+        for name, props in nodes.items()
+        if name not in known and modules.RESCALED in props
+    }
 
 
 def _subjects(subject: Subject) -> dict[str, str]:

@@ -143,6 +143,7 @@ class ValidationReport:
         subjects: Digest of each thing that was validated: `exported`, `reference`, `mixed` (ONNX file and weights), and
             each plan by the name of its file.
         made: What was changed when the mixed model was made, beyond casts: rescaled layers, compensated ones.
+        added: Nodes that rescaling added, each with what it does: no tensor of the fp32 model is theirs.
         causes: What breaks bad layers, the one to look at first, first; empty where no layer is bad.
         contributions: Error at the outputs by module, the model first; empty where nothing rounds.
         extremes: Inputs at the edge of what the spec admits; empty where they were not tried.
@@ -163,6 +164,7 @@ class ValidationReport:
     not_run: tuple[str, ...]
     environment: dict[str, str]
     made: tuple[Check, ...] = ()
+    added: dict[str, str] = field(default_factory=dict)
     causes: tuple[Cause, ...] = ()
     contributions: tuple[Contribution, ...] = ()
     extremes: tuple[Extreme, ...] = ()
