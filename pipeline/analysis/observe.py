@@ -13,6 +13,7 @@ from pipeline.core.artifacts import TensorRange
 from pipeline.core.formats import Format
 from pipeline.core.progress import Progress
 from pipeline.graph import io
+from pipeline.graph.typed import FLOATS
 from pipeline.precision import ranges
 from pipeline.precision.instrument import Reducer, Tap, as_float, as_rows, attach, results
 
@@ -20,8 +21,6 @@ PERMUTATIONS = frozenset(
     ["DepthToSpace", "Dropout", "Flatten", "Identity", "Reshape", "SpaceToDepth", "Squeeze", "Transpose", "Unsqueeze"]
 )
 """Operators whose first result holds exactly the elements of their first operand."""
-
-FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 
 
 def observe(

@@ -11,6 +11,9 @@ from pipeline.core.errors import GraphError
 SHOWN = 5
 """Untyped tensors that an error names."""
 
+FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
+"""Element types of tensors that TensorRT computes in, and that comparisons are about."""
+
 
 def untyped(model: ir.Model) -> Iterator[str]:
     """Names of all tensors without an element type, subgraphs included, in graph order."""

@@ -182,7 +182,7 @@ class Difference:
         return Injected(
             max_abs=self.max_abs,
             relative_l2=ratio,
-            sqnr_db=_decibels(ratio),
+            sqnr_db=decibels(ratio),
             nonfinite=max(0, self.mismatched - self.nan_reference),
         )
 
@@ -194,7 +194,7 @@ class Difference:
             max_abs=self.max_abs,
             relative_l2=_ratio(self.noise, self.signal),
             cosine=self._cosine(),
-            sqnr_db=_decibels(_ratio(self.noise, self.signal)),
+            sqnr_db=decibels(_ratio(self.noise, self.signal)),
             nan_reference=self.nan_reference,
             nan_candidate=self.nan_candidate,
             inf_reference=self.inf_reference,
@@ -215,7 +215,8 @@ class Difference:
         return max(-1.0, min(1.0, product / math.sqrt(self.signal) / math.sqrt(self.power)))
 
 
-def _decibels(ratio: float) -> float:
+def decibels(ratio: float) -> float:
+    """SQNR of a noise-to-signal ratio of norms; inf where there is no noise."""
     return -20.0 * math.log10(ratio) if ratio else math.inf
 
 

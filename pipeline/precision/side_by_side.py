@@ -10,13 +10,12 @@ import onnx_ir as ir
 
 from pipeline.core.artifacts import Fate
 from pipeline.core.errors import ValidationError
+from pipeline.graph.typed import FLOATS
 from pipeline.precision import template
 from pipeline.precision.isolate import Isolation, equal_weights
 
 REFERENCE = "reference::"
 CANDIDATE = "candidate::"
-
-FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,13 +6,12 @@ from collections.abc import Collection, Iterable, Sequence
 
 import onnx_ir as ir
 
+from pipeline.graph.typed import FLOATS
 from pipeline.precision import attention, decomposed_norms, semantics
 from pipeline.precision.emulate import LOW
 from pipeline.precision.semantics import Movement
 
 NORMS = frozenset({"LayerNormalization", "RMSNormalization", "GroupNormalization", "InstanceNormalization", "Softmax"})
-
-FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 
 
 class Neighbourhood:

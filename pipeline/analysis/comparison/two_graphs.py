@@ -19,9 +19,8 @@ from pipeline.core.errors import ValidationError
 from pipeline.core.progress import Progress
 from pipeline.core.spec import InputSpec
 from pipeline.graph import correspondence, modules
+from pipeline.graph.typed import FLOATS
 from pipeline.precision.differences import Difference, between
-
-FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 
 ADDED = "::"
 """Stands in names of tensors that only rounding adds: copies in another format, results before they are rounded."""

@@ -15,6 +15,7 @@ from pipeline.analysis.delivery.constants import constant_nodes
 from pipeline.backends.tensorrt.records import NetworkLayer
 from pipeline.core.artifacts import Check, Decision, PrecisionPlan
 from pipeline.core.formats import Format
+from pipeline.graph.typed import FLOATS
 from pipeline.precision import semantics
 from pipeline.precision.semantics import Movement
 
@@ -22,7 +23,6 @@ TYPES = {Format.FP32: "float", Format.TF32: "float", Format.FP16: "half", Format
 """TensorRT's name, in lower case, of the type that stores a format."""
 
 _FLOATS = frozenset(TYPES.values())
-_ONNX_FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 
 
 def parsed(plan: PrecisionPlan, mixed: ir.Model, layers: Iterable[NetworkLayer]) -> Check:
@@ -108,7 +108,7 @@ def _planned_results(decision: Decision, node: ir.Node) -> Iterator[tuple[str, s
     assert decision.result is not None
     for value in node.outputs:
         name = str(value.name)
-        if value.dtype not in _ONNX_FLOATS or not name:
+        if value.dtype not in FLOATS or not name:
             continue
         if name.endswith("::raw"):
             yield name, TYPES[computed_in(decision)]
@@ -144,7 +144,7 @@ def _unrounded(decision: Decision, node: ir.Node, network: _Network) -> Iterator
     assert decision.operands is not None
     row = semantics.of(node)
     for index, value in enumerate(node.inputs):
-        if value is None or value.dtype not in _ONNX_FLOATS or index in (*row.index_operands, *row.fp32_operands):
+        if value is None or value.dtype not in FLOATS or index in (*row.index_operands, *row.fp32_operands):
             continue
         maker = network.makers.get(str(value.name))
         stored = maker.inputs[0].dtype if maker is not None and maker.kind == "cast" else None

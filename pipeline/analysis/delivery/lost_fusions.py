@@ -16,13 +16,12 @@ import onnx_ir as ir
 
 from pipeline.core.artifacts import Decision, LostFusion, PlanText, PrecisionPlan
 from pipeline.core.formats import Format
+from pipeline.graph.typed import FLOATS
 from pipeline.precision import semantics, work
 from pipeline.precision.semantics import WEIGHTED, Movement
 
 _UNFUSED = "function"
 """Kind of a kernel that names a product also where it only pads or moves what the product reads."""
-
-_FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 
 Kernels = Mapping[str, int]
 """Kernel of each node that computes."""
@@ -169,7 +168,7 @@ def _tensors(graph: ir.Graph, computing: Mapping[str, ir.Node], shapes: Mapping[
             source = str(node.name) if str(node.name) in computing else None
             if source is not None or any(operand in moved for operand in node.inputs):
                 moved.add(value)
-            if value.dtype in _FLOATS and (source is not None or value not in moved):
+            if value.dtype in FLOATS and (source is not None or value not in moved):
                 sinks = tuple(dict.fromkeys(str(reader.name) for reader in _readers(value)))
                 found.append(_Tensor(source, sinks, work.elements(shapes.get(value)) or 0))
                 moved.add(value)

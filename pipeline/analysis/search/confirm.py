@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pipeline.analysis.comparison import outputs
 from pipeline.analysis.comparison.outputs import Run
 from pipeline.analysis.search.held_out import HeldOut
-from pipeline.analysis.search.plan_search import decibels
 from pipeline.analysis.search.plan_trials import Plan
 from pipeline.analysis.verdict.judge import Judge
 from pipeline.backends.onnxruntime import Session
@@ -20,6 +19,7 @@ from pipeline.core.spec import InputSpec, TaskSpec, ToleranceSpec
 from pipeline.graph import io
 from pipeline.precision import casts
 from pipeline.precision.blocks import sums_in_blocks
+from pipeline.precision.differences import decibels
 from pipeline.precision.emulate import LOW, emulate
 
 

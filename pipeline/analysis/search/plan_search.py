@@ -8,7 +8,6 @@ first, and splits a group only where it fails as a whole; and it adds what lower
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -17,6 +16,7 @@ from pipeline.analysis.search.groups import Group, classes, roles, split, struct
 from pipeline.analysis.verdict.judge import Answer
 from pipeline.core.artifacts import Change, Direction
 from pipeline.core.errors import PrecisionError
+from pipeline.precision.differences import decibels
 from pipeline.precision.search_space import Candidate
 
 Wide = frozenset[str]
@@ -272,11 +272,6 @@ class PlanSearch:
 
     def _has_room(self) -> bool:
         return len(self.tried) < self.limit
-
-
-def decibels(noise: float) -> float:
-    """SQNR of a noise-to-signal ratio of norms."""
-    return -20.0 * math.log10(noise) if noise > 0 else math.inf
 
 
 def _rank(plan: Tried) -> tuple[float, float]:

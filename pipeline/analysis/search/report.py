@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from pipeline.analysis.search.groups import Group
-from pipeline.analysis.search.plan_search import PlanSearch, Tried, Wide, decibels
+from pipeline.analysis.search.plan_search import PlanSearch, Tried, Wide
 from pipeline.analysis.search.plan_trials import plan_digest
 from pipeline.core.artifacts import (
     Budget,
@@ -19,6 +19,7 @@ from pipeline.core.artifacts import (
     SearchResult,
 )
 from pipeline.precision.cost import Cost
+from pipeline.precision.differences import decibels
 from pipeline.precision.search_space import Space
 
 
