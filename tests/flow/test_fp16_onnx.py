@@ -9,6 +9,7 @@ import onnx
 import pytest
 
 from pipeline.backends.onnxruntime import run
+from tests.flow.onnx_engine import spec
 
 MODEL = """
 <ir_version: 10, opset_import: ["" : 20]>
@@ -24,36 +25,12 @@ hidden_overflow (float[batch, 4] x) => (float[batch, 4] y) {
 }
 """
 
-SPEC = """
-description = "60000 * 2 * 0.25 in fp16"
-
-[model]
-source = "onnx"
-weights = { path = "engines/overflow/model.onnx", licence = "CC0-1.0" }
-
-[inputs.x]
-dtype = "float32"
-axes = ["batch", 4]
-
-[axes]
-batch = { min = 1, opt = 2, max = 4 }
-
-[calibration]
-samples = 2
-batch = 2
-validate_samples = 2
-data = { reader = "npz", path = "engines/overflow/data", licence = "CC0-1.0" }
-
-[build]
-targets = ["8.9"]
-"""
-
 
 @pytest.fixture
 def clone(tmp_path):
     engine = tmp_path / "engines" / "overflow"
     (engine / "data").mkdir(parents=True)
-    (engine / "engine.toml").write_text(SPEC)
+    (engine / "engine.toml").write_text(spec("overflow", "60000 * 2 * 0.25 in fp16", columns=4, samples=2))
     onnx.save(onnx.parser.parse_model(MODEL), engine / "model.onnx")
     for index in range(4):
         np.savez(engine / "data" / f"{index}.npz", x=np.full((1, 4), 60000.0 - index, np.float32))

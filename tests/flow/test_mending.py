@@ -9,6 +9,8 @@ import numpy as np
 import onnx
 import pytest
 
+from tests.flow.onnx_engine import spec
+
 MODEL = """
 <ir_version: 10, opset_import: ["" : 20]>
 loud (float[batch, 8] x) => (float[batch, 8] y) {
@@ -24,37 +26,13 @@ loud (float[batch, 8] x) => (float[batch, 8] y) {
 }
 """
 
-SPEC = """
-description = "a square that fp16 cannot hold"
-
-[model]
-source = "onnx"
-weights = { path = "engines/loud/model.onnx", licence = "CC0-1.0" }
-
-[inputs.x]
-dtype = "float32"
-axes = ["batch", 8]
-
-[axes]
-batch = { min = 1, opt = 2, max = 4 }
-
-[calibration]
-samples = 4
-batch = 2
-validate_samples = 2
-data = { reader = "npz", path = "engines/loud/data", licence = "CC0-1.0" }
-
-[build]
-targets = ["8.9"]
-"""
-
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
     root = tmp_path_factory.mktemp("loud")
     engine = root / "engines" / "loud"
     (engine / "data").mkdir(parents=True)
-    (engine / "engine.toml").write_text(SPEC)
+    (engine / "engine.toml").write_text(spec("loud", "a square that fp16 cannot hold", columns=8, samples=4))
     onnx.save(onnx.parser.parse_model(MODEL), engine / "model.onnx")
     random = np.random.default_rng(0)
     for index in range(6):
