@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
@@ -52,6 +52,10 @@ class Draft:
         self.operands = format_ if self.operands is not None else None
         self.result = format_ if self.result is not None else None
         self.accumulator = None
+
+    def copy(self) -> Draft:
+        """A draft of its own, decided so far as this one."""
+        return replace(self, reasons=list(self.reasons))
 
     def decision(self, node: ir.Node) -> Decision:
         """The finished decision."""

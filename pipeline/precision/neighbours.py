@@ -13,27 +13,33 @@ from pipeline.precision.evidence import Evidence, float_operands, float_results
 from pipeline.precision.semantics import WEIGHTED, Movement, OpSemantics
 
 
-def settle(evidence: Evidence, drafts: dict[ir.Node, Draft]) -> None:
-    """Let nodes that no rule claimed follow their neighbours, until nothing changes; `drafts` is changed in place.
+class Neighbours:
+    """The graph as `settle` walks it, read once for all plans."""
 
-    - Data movement has the format of its data: the low one, unless the data is wider and something behind reads it so.
-      Movement of weights alone has the format in which they are read.
-    - A node between fp32 values on both sides, data movement apart, and a reduction of fp32 values, is fp32. Between
-      bf16 values it is bf16.
-    - A node that computes in fp32 keeps an fp32 result where everything that reads it computes in fp32; likewise bf16.
-    """
-    graph = evidence.model.graph
-    neighbours = _Neighbours(
-        evidence=evidence,
-        graph=graph,
-        rows=evidence.rows,
-        drafts=drafts,
-        low=evidence.low,
-        wides=_wides(evidence.low, drafts),
-        constant=_constant(graph),
-    )
-    while any([neighbours.move(), neighbours.fill_islands(), neighbours.widen_results()]):
-        pass
+    def __init__(self, evidence: Evidence) -> None:
+        self._evidence, self._wiring = evidence, _Wiring.of(evidence)
+
+    def settle(self, drafts: dict[ir.Node, Draft]) -> None:
+        """Let nodes that no rule claimed follow their neighbours, until nothing changes; `drafts` is changed in place.
+
+        - Data movement has the format of its data: the low one, unless the data is wider and something behind reads it
+          so. Movement of weights alone has the format in which they are read.
+        - A node between fp32 values on both sides, data movement apart, and a reduction of fp32 values, is fp32.
+          Between bf16 values it is bf16.
+        - A node that computes in fp32 keeps an fp32 result where everything that reads it computes in fp32; likewise
+          bf16.
+        """
+        low = self._evidence.low
+        walk = _Settling(
+            evidence=self._evidence,
+            wiring=self._wiring,
+            rows=self._evidence.rows,
+            drafts=drafts,
+            low=low,
+            wides=_wides(low, drafts),
+        )
+        while any([walk.move(), walk.fill_islands(), walk.widen_results()]):
+            pass
 
 
 def _wides(low: Format, drafts: dict[ir.Node, Draft]) -> tuple[Format, ...]:
@@ -43,15 +49,54 @@ def _wides(low: Format, drafts: dict[ir.Node, Draft]) -> tuple[Format, ...]:
     return (Format.FP32, *between)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wiring:
+    """What reads what.
+
+    Attributes:
+        operands: Operands of each node whose format its decision sets.
+        results: Results likewise.
+        readers: What reads each result, with the position.
+        leaving: Results of each node that are read in fp32 whatever is decided, as outputs or by a subgraph.
+        constant: Nodes that compute the same for every input.
+    """
+
+    operands: dict[ir.Node, tuple[ir.Value, ...]]
+    results: dict[ir.Node, tuple[ir.Value, ...]]
+    readers: dict[ir.Value, tuple[tuple[ir.Node, int], ...]]
+    leaving: dict[ir.Node, tuple[ir.Value, ...]]
+    constant: frozenset[ir.Node]
+
+    @classmethod
+    def of(cls, evidence: Evidence) -> _Wiring:
+        """The wiring of the main graph."""
+        rows, graph = evidence.rows, evidence.model.graph
+        made = [value for node in rows for value in node.outputs]
+        readers = {value: tuple((use.node, use.idx) for use in value.uses()) for value in made}
+        left = {
+            value
+            for value in made
+            if value.is_graph_output() or any(node.graph is not graph for node, _ in readers[value])
+        }
+        return cls(
+            operands={node: tuple(float_operands(node, row)) for node, row in rows.items()},
+            results={node: tuple(float_results(node, row)) for node, row in rows.items()},
+            readers=readers,
+            leaving={node: tuple(value for value in node.outputs if value in left) for node in rows},
+            constant=_constant(graph),
+        )
+
+
 @dataclass(slots=True, kw_only=True)
-class _Neighbours:
+class _Settling:
+    """One plan that is being settled."""
+
     evidence: Evidence
-    graph: ir.Graph
+    wiring: _Wiring
     rows: dict[ir.Node, OpSemantics]
     drafts: dict[ir.Node, Draft]
     low: Format
     wides: tuple[Format, ...]
-    constant: frozenset[ir.Node]
 
     def move(self) -> bool:
         """Give data movement the format of its data. Returns whether anything changed, as the others do."""
@@ -60,7 +105,7 @@ class _Neighbours:
         for node, row, draft in self._open():
             if row.movement is not Movement.EXACT:
                 continue
-            moved = (wide for wide in self.wides if self._moves(node, row, wide, demanded[wide]))
+            moved = (wide for wide in self.wides if self._moves(node, wide, demanded[wide]))
             target = next(moved, self.low)
             if draft.computes_in is not target or draft.result not in (None, target):
                 draft.use(target)
@@ -75,14 +120,14 @@ class _Neighbours:
         for node, row, draft in self._open():
             if row.movement is Movement.EXACT or row.op in WEIGHTED:
                 continue
-            around = self._around(node, row)
+            around = self._around(node)
             if around is None or (draft.operands is not None and draft.operands.width >= around.width):
                 continue
             if row.sums and around is Format.FP32:
                 draft.operands, draft.accumulator = Format.FP32, None
                 _follow(draft, "a reduction of values that arrive in fp32")
                 changed = True
-            elif draft.result is not around and self._all_read_at_least(node, row, around):
+            elif draft.result is not around and self._results_read(node, around):
                 draft.use(around)
                 _follow(draft, f"between {around} values on both sides, where {self.low} would only add casts")
                 changed = True
@@ -104,14 +149,14 @@ class _Neighbours:
     def _keeps(self, node: ir.Node, row: OpSemantics, draft: Draft, wide: Format) -> bool:
         """Whether a result in a wide format saves what reads it a Cast, and loses nothing."""
         computed = draft.computes_in
-        if computed is None or computed.width < wide.width or not list(float_results(node, row)):
+        if computed is None or computed.width < wide.width or not self.wiring.results[node]:
             return False
         if row.op in WEIGHTED and draft.operands is not wide:
             return False  # an fp32 result would make it an fp32 product
-        uses = [use for value in float_results(node, row) for use in value.uses()]
+        uses = [use for value in self.wiring.results[node] for use in self.wiring.readers[value]]
         if computed is not wide and any(self._reads(reader, position, computed) for reader, position in uses):
             return False  # rounding to bf16 would lose what that reader could use
-        return self._all_read_at_least(node, row, wide)
+        return self._results_read(node, wide)
 
     def _open(self, *, claimed: bool = False) -> Iterator[tuple[ir.Node, OpSemantics, Draft]]:
         for node, row in self.rows.items():
@@ -123,7 +168,7 @@ class _Neighbours:
         """Values that something reads in a format or a wider one, through data movement that is still open."""
         demanded: set[ir.Value] = set()
         for node in reversed(list(self.rows)):
-            demanded.update(value for value in node.outputs if value.is_graph_output() or self._captured(value))
+            demanded.update(self.wiring.leaving[node])
             for position, value in enumerate(node.inputs):
                 if value is not None and self._demands(node, position, wide, demanded):
                     demanded.add(value)
@@ -135,21 +180,21 @@ class _Neighbours:
             return True
         if not self._is_open_movement(node):
             return draft.operands is not None and draft.operands.width >= wide.width
-        results = list(float_results(node, row))
+        results = self.wiring.results[node]
         return not results or any(value in demanded for value in results)
 
-    def _moves(self, node: ir.Node, row: OpSemantics, wide: Format, demanded: set[ir.Value]) -> bool:
-        operands, results = list(float_operands(node, row)), list(float_results(node, row))
+    def _moves(self, node: ir.Node, wide: Format, demanded: set[ir.Value]) -> bool:
+        operands, results = self.wiring.operands[node], self.wiring.results[node]
         if not self.evidence.admits(node, wide):
             return False
-        if not operands or node in self.constant:
-            return all(self._all_read(value, wide) for value in results)
+        if not operands or node in self.wiring.constant:
+            return self._results_read(node, wide)
         arrives = any(self._format(value) is wide for value in operands)
         return arrives and (not results or any(value in demanded for value in results))
 
-    def _around(self, node: ir.Node, row: OpSemantics) -> Format | None:
+    def _around(self, node: ir.Node) -> Format | None:
         """The wide format that everything varying that `node` reads is stored in; fp32 where it reads nothing so."""
-        formats = {self._source(value) for value in float_operands(node, row)} - {None}
+        formats = {self._source(value) for value in self.wiring.operands[node]} - {None}
         if formats <= {Format.FP32}:
             return Format.FP32
         between = formats <= {Format.BF16} and Format.BF16 in self.wides and self.evidence.admits(node, Format.BF16)
@@ -158,10 +203,10 @@ class _Neighbours:
     def _source(self, value: ir.Value) -> Format | None:
         """Format of `value` before data movement that is still open; None for a weight, and what integers give."""
         node = value.producer()
-        if node is None or node not in self.rows or not (self._is_open_movement(node) or node in self.constant):
+        if node is None or node not in self.rows or not (self._is_open_movement(node) or node in self.wiring.constant):
             made_of_integers = node in self.rows and node.op_type == "Cast" and self.drafts[node].operands is None
             return None if made_of_integers else self._format(value)
-        found = {self._source(operand) for operand in float_operands(node, self.rows[node])} - {None}
+        found = {self._source(operand) for operand in self.wiring.operands[node]} - {None}
         return next(iter(found)) if len(found) == 1 else (self.low if found else None)
 
     def _format(self, value: ir.Value) -> Format | None:
@@ -175,28 +220,25 @@ class _Neighbours:
             return Format.FP32
         return self.drafts[producer].result or Format.FP32
 
-    def _all_read_at_least(self, node: ir.Node, row: OpSemantics, wide: Format) -> bool:
-        return all(self._all_read(value, wide) for value in float_results(node, row))
+    def _results_read(self, node: ir.Node, wide: Format) -> bool:
+        return all(self._all_read(value, wide) for value in self.wiring.results[node])
 
     def _all_read(self, value: ir.Value, wide: Format) -> bool:
         """Whether all that reads `value`, through data movement that is still open, reads a format or a wider one."""
-        return all(self._reads(node, position, wide) for node, position in value.uses())
+        return all(self._reads(node, position, wide) for node, position in self.wiring.readers[value])
 
     def _reads(self, node: ir.Node, position: int, wide: Format) -> bool:
         row = self.rows.get(node)
         if row is None or position in row.fp32_operands or row.movement is Movement.INTEGER:
             return True
         if self._is_open_movement(node):
-            return all(self._all_read(value, wide) for value in float_results(node, row))
+            return self._results_read(node, wide)
         operands = self.drafts[node].operands
         return operands is not None and operands.width >= wide.width
 
     def _is_open_movement(self, node: ir.Node) -> bool:
         draft = self.drafts[node]
         return self.rows[node].movement is Movement.EXACT and not draft.claimed and not draft.pinned
-
-    def _captured(self, value: ir.Value) -> bool:
-        return any(use.node.graph is not self.graph for use in value.uses())
 
 
 def _constant(graph: ir.Graph) -> frozenset[ir.Node]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 import onnx_ir as ir
 
@@ -11,10 +12,11 @@ from pipeline.core.errors import PrecisionError
 from pipeline.core.formats import Format
 from pipeline.core.spec import Policy
 from pipeline.graph import io, modules
-from pipeline.precision import basis, neighbours, patterns, semantics
+from pipeline.precision import basis, patterns, semantics
 from pipeline.precision.admitted import admits
 from pipeline.precision.draft import Draft
 from pipeline.precision.evidence import Evidence, float_operands, float_results
+from pipeline.precision.neighbours import Neighbours
 from pipeline.precision.policy_file import Patterns, Settings
 from pipeline.precision.rules import RULES, Claim
 from pipeline.precision.semantics import CONVOLUTIONS, Movement, OpSemantics
@@ -31,31 +33,51 @@ def asked(evidence: Evidence, settings: Settings) -> Claims:
     return tuple((rule, claim) for rule in settings.rules for claim in RULES[rule](evidence))
 
 
-def decide(
-    evidence: Evidence, settings: Settings, given: Mapping[str, Format], claims: Claims | None = None
-) -> tuple[Decision, ...]:
-    """One decision a node of the main graph, in graph order.
+def decide(evidence: Evidence, settings: Settings, given: Mapping[str, Format]) -> tuple[Decision, ...]:
+    """One decision a node of the main graph, in graph order. See `Decider`."""
+    return Decider(evidence, settings, given, asked(evidence, settings)).decisions()
+
+
+class Decider:
+    """A policy on one graph: made once, asked for one plan after another, each by the claims that are added for it.
 
     Args:
         evidence: The graph and what is known of its tensors.
         settings: The policy.
         given: Formats that the model arrived with, by node name. They are its plan where the policy is `sensitive`.
-        claims: What to decide by instead of what the policy's rules claim.
+        claims: What holds in every plan.
 
     Raises:
         PrecisionError: A pattern matches nothing, or asks for what ONNX has no types for.
     """
-    drafts = _start(evidence, settings)
-    keeps_given = bool(given) and settings.name == Policy.SENSITIVE
-    if keeps_given:
-        _take_given(evidence, drafts, given)
-    _take_claims(drafts, asked(evidence, settings) if claims is None else claims)
-    _take_patterns(evidence, drafts, settings)
-    if settings.base is Policy.SENSITIVE:
-        _fix_accumulators(evidence, drafts)
-        neighbours.settle(evidence, drafts)
-    _tell_of_rescaling(drafts)
-    return tuple(basis.decided(evidence, node, draft) for node, draft in drafts.items())
+
+    def __init__(self, evidence: Evidence, settings: Settings, given: Mapping[str, Format], claims: Claims) -> None:
+        self._evidence, self._settles = evidence, settings.base is Policy.SENSITIVE
+        self._start = _start(evidence, settings)
+        if given and settings.name == Policy.SENSITIVE:
+            _take_given(self._start, given)
+        _take_claims(self._start, claims)
+        self._asked = tuple(_requests(evidence, self._start, settings))
+        self._neighbours = Neighbours(evidence)
+
+    def decisions(self, claims: Claims = ()) -> tuple[Decision, ...]:
+        """One decision a node of the main graph, in graph order, with what it rests on."""
+        return tuple(basis.decided(self._evidence, node, draft) for node, draft in self._drafts(claims).items())
+
+    def formats(self, claims: Claims = ()) -> tuple[Decision, ...]:
+        """The same without what they rest on, in a third of the time: enough to price a plan, and to try it."""
+        return tuple(draft.decision(node) for node, draft in self._drafts(claims).items())
+
+    def _drafts(self, claims: Claims) -> Drafts:
+        drafts = {node: draft.copy() for node, draft in self._start.items()}
+        _take_claims(drafts, claims)
+        for request in self._asked:
+            _take_request(drafts, request)
+        if self._settles:
+            _fix_accumulators(self._evidence, drafts)
+            self._neighbours.settle(drafts)
+        _tell_of_rescaling(drafts)
+        return drafts
 
 
 def _tell_of_rescaling(drafts: Drafts) -> None:
@@ -127,7 +149,7 @@ def _unclaimed(evidence: Evidence, node: ir.Node) -> str:
     return f"no rule asks for more than {evidence.low}: magnitudes up to {largest:.3g}"
 
 
-def _take_given(evidence: Evidence, drafts: Drafts, given: Mapping[str, Format]) -> None:
+def _take_given(drafts: Drafts, given: Mapping[str, Format]) -> None:
     for node, draft in drafts.items():
         format_ = given.get(str(node.name))
         if format_ is None or draft.rule != "default":
@@ -152,16 +174,24 @@ def _claim(draft: Draft, rule: str, claim: Claim) -> None:
         draft.reasons.append(claim.reason)
 
 
-def _take_patterns(evidence: Evidence, drafts: Drafts, settings: Settings) -> None:
-    for group in settings.fp32:
-        _take_group(evidence, drafts, group, Format.FP32)
-    for group in settings.bf16:
-        _take_group(evidence, drafts, group, Format.BF16)
-    for group in settings.fp16:
-        _take_group(evidence, drafts, group, evidence.low)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Request:
+    """A user's word on some nodes: the format they are to have, and for each the reason."""
+
+    format: Format
+    reasons: Mapping[ir.Node, str]
 
 
-def _take_group(evidence: Evidence, drafts: Drafts, group: Patterns, format_: Format) -> None:
+def _requests(evidence: Evidence, drafts: Drafts, settings: Settings) -> Iterator[_Request]:
+    for groups, format_ in (
+        (settings.fp32, Format.FP32),
+        (settings.bf16, Format.BF16),
+        (settings.fp16, evidence.low),
+    ):
+        yield from (_request(evidence, drafts, group, format_) for group in groups)
+
+
+def _request(evidence: Evidence, drafts: Drafts, group: Patterns, format_: Format) -> _Request:
     matched = patterns.matching(list(drafts), group.patterns, group.where)
     able = {n for n in matched if drafts[n].computes_in is not None and evidence.admits(n, format_)}
     if idle := sorted({matched[node] for node in matched} - {matched[node] for node in able}):
@@ -171,10 +201,17 @@ def _take_group(evidence: Evidence, drafts: Drafts, group: Patterns, format_: Fo
             hint="they hold integers, are kept whole, or ONNX has no such types for them; "
             "`trt-pipeline inspect MODEL --decisions` gives each node's reason",
         )
-    for node in (node for node in matched if node in able):
+    return _Request(
+        format=format_,
+        reasons={node: f"{group.where} names it with '{matched[node]}'" for node in matched if node in able},
+    )
+
+
+def _take_request(drafts: Drafts, request: _Request) -> None:
+    for node, reason in request.reasons.items():
         draft = drafts[node]
-        draft.use(format_)
-        draft.rule, draft.reasons, draft.pinned = "user", [f"{group.where} names it with '{matched[node]}'"], True
+        draft.use(request.format)
+        draft.rule, draft.reasons, draft.pinned = "user", [reason], True
 
 
 def _fix_accumulators(evidence: Evidence, drafts: Drafts) -> None:

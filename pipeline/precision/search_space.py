@@ -7,7 +7,7 @@ What is fp32 for precision alone (normalisations, softmax) may be freed; every o
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import onnx_ir as ir
@@ -19,7 +19,7 @@ from pipeline.precision import policies
 from pipeline.precision.evidence import Evidence
 from pipeline.precision.policy_file import Settings
 from pipeline.precision.rules import Claim
-from pipeline.precision.semantics import WEIGHTED, Movement
+from pipeline.precision.semantics import WEIGHTED, Movement, OpSemantics
 
 SEARCHED = frozenset({"norm", "softmax"})
 """Rules whose claims rest on precision, not on range: a search decides instead of them."""
@@ -69,18 +69,17 @@ class Space:
     default: frozenset[str] = frozenset()
     kept: tuple[Kept, ...] = ()
     _nodes: dict[str, ir.Node] = field(default_factory=dict)
-    _positions: dict[str, int] = field(default_factory=dict)
-    _must: tuple[tuple[str, Claim], ...] = ()
+    _decider: policies.Decider = field(init=False)
 
     def __post_init__(self) -> None:
         self._nodes = {str(node.name): node for node in self.evidence.rows}
-        self._positions = {name: position for position, name in enumerate(self._nodes)}
         claims = tuple(policies.asked(self.evidence, self.settings))
-        self._must = tuple((rule, claim) for rule, claim in claims if rule not in SEARCHED)
+        must = [(rule, claim) for rule, claim in claims if rule not in SEARCHED]
+        self._decider = policies.Decider(self.evidence, self.settings, self.given, must)
         searched = {str(claim.node.name): rule for rule, claim in reversed(claims) if rule in SEARCHED}
         least = self.decisions(())
         opened = [item for item in least if item.rule in OPEN and self._computes(item)]
-        self.candidates = tuple(self._candidate(item, searched) for item in opened)
+        self.candidates = tuple(self._candidates(opened, searched))
         self.default = frozenset(item.node for item in opened if item.node in searched)
         self.kept = tuple(
             Kept(node=item.node, rule=item.rule, reason=item.reason)
@@ -95,41 +94,42 @@ class Space:
             wide: Names of candidates.
             reasons: Why, by name.
         """
-        told = reasons or {}
-        chosen = [
-            (RULE, Claim(node=self._nodes[name], reason=told.get(name, "the error budget asks for it")))
-            for name in self._nodes
-            if name in wide
-        ]
-        return policies.decide(self.evidence, self.settings, self.given, (*self._must, *chosen))
+        return self._decider.decisions(self._claims(wide, reasons or {}))
+
+    def formats(self, wide: Collection[str]) -> tuple[Decision, ...]:
+        """The same plan without what its decisions rest on: enough to price it, and to try it."""
+        return self._decider.formats(self._claims(wide, {}))
 
     def default_decisions(self) -> tuple[Decision, ...]:
         """The default policy's plan."""
         return policies.decide(self.evidence, self.settings, self.given)
 
+    def _claims(self, wide: Collection[str], reasons: Mapping[str, str]) -> policies.Claims:
+        for name, node in self._nodes.items():
+            if name in wide:
+                yield RULE, Claim(node=node, reason=reasons.get(name, "the error budget asks for it"))
+
     def _computes(self, decision: Decision) -> bool:
         return self.evidence.rows[self._nodes[decision.node]].movement is not Movement.EXACT
 
-    def _candidate(self, decision: Decision, searched: Mapping[str, str]) -> Candidate:
-        node = self._nodes[decision.node]
-        row = self.evidence.rows[node]
+    def _candidates(self, opened: Iterable[Decision], searched: Mapping[str, str]) -> Iterator[Candidate]:
         cores = {product for core in self.evidence.cores for product in (core.scores, core.values)}
-        kind = searched.get(decision.node) or (
-            "attention"
-            if node in cores
-            else "product"
-            if row.op in WEIGHTED
-            else "reduction"
-            if row.sums
-            else "elementwise"
-        )
-        return Candidate(
-            node=decision.node,
-            op=decision.op,
-            kind=kind,
-            module=modules.module_of(node),
-            position=self._positions[decision.node],
-        )
+        positions = {name: position for position, name in enumerate(self._nodes)}
+        for decision in opened:
+            node = self._nodes[decision.node]
+            yield Candidate(
+                node=decision.node,
+                op=decision.op,
+                kind=searched.get(decision.node) or ("attention" if node in cores else _kind(self.evidence.rows[node])),
+                module=modules.module_of(node),
+                position=positions[decision.node],
+            )
+
+
+def _kind(row: OpSemantics) -> str:
+    if row.op in WEIGHTED:
+        return "product"
+    return "reduction" if row.sums else "elementwise"
 
 
 def of(evidence: Evidence, settings: Settings, ranges: ActivationRanges, given: Mapping[str, Format]) -> Space:

@@ -96,7 +96,7 @@ def _searched(question: Question, sides: HeldOut, progress: Progress) -> SearchR
     search = PlanSearch(
         groups=groups.of(space.candidates),
         default=space.default,
-        trial=lambda wide: trials(space.decisions(wide)),
+        trial=lambda wide: trials(space.formats(wide)),
         price=lambda wide: costs.of(wide).total,
         limited=lambda wide: (costs.of(wide).casts, costs.of(wide).attentions_lost),
         floor=10.0 ** (-question.budget.sqnr_db / 20.0),
@@ -116,7 +116,7 @@ def _searched(question: Question, sides: HeldOut, progress: Progress) -> SearchR
     )
     for plan in _to_confirm(search, found):
         progress.note(f"confirming on unseen samples: {plan.label}")
-        confirmations.append((plan, confirmer(space.decisions(plan.wide))))
+        confirmations.append((plan, confirmer(space.formats(plan.wide))))
         if confirmations[-1][1].passed:
             break
         progress.warn(f"{plan.label}: meets the budget on what the search saw, and not on unseen samples")
@@ -163,7 +163,7 @@ def _plan(question: Question, wide: Wide, reasons: Mapping[str, str]) -> Precisi
 def _trials(question: Question, sides: HeldOut, exported: Session, progress: Progress) -> PlanTrials:
     space = question.space
     known = ((), space.default, [item.node for item in space.candidates])
-    emulator = Emulator(question.reference.path, [space.decisions(wide) for wide in known])
+    emulator = Emulator(question.reference.path, [space.formats(wide) for wide in known])
     allowed = question.search.tolerances(question.tolerances)
     judge = Judge(question.exported, exported, sides.seen, question.inputs, allowed)
     key = digest.of_value(
@@ -190,5 +190,5 @@ class _Costs:
 
     def of(self, wide: Wide) -> Cost:
         if wide not in self._known:
-            self._known[wide] = self._model.of(self._space.decisions(wide))
+            self._known[wide] = self._model.of(self._space.formats(wide))
         return self._known[wide]

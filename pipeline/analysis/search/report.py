@@ -84,7 +84,7 @@ def _distinct(search: PlanSearch, space: Space, wanted: set[Wide]) -> tuple[list
     same: dict[Wide, str] = {}
     tried = sorted(search.tried.values(), key=lambda item: (item.wide not in wanted, item.price))
     for item in tried:
-        same[item.wide] = plan_digest(space.decisions(item.wide))
+        same[item.wide] = plan_digest(space.formats(item.wide))
         by_numbers.setdefault(same[item.wide], item)
     order = sorted(by_numbers.items(), key=lambda pair: (pair[1].price, pair[1].answer.noise))
     places = {numbers: index for index, (numbers, _) in enumerate(order)}
