@@ -20,6 +20,7 @@ from pipeline.core.artifacts import OnnxModel, Samples
 from pipeline.core.formats import Format
 from pipeline.core.progress import Silent
 from pipeline.core.spec import EngineSpec
+from pipeline.data import metrics
 from pipeline.graph import infer
 from pipeline.precision import semantics
 from pipeline.precision.blocks import sums_in_blocks
@@ -38,6 +39,7 @@ class Facts:
         sqnr_db: Worst output's SQNR on held-out samples; the worse where TensorRT may choose an accumulator.
         relative_l2: The same as relative L2 error.
         task: The task metric, the worse of both; None where there is none.
+        worsening: By how much that is worse than in fp32, as a spec's tolerance counts it; negative where it is better.
         masked_nan: NaN in the outputs where nothing of the first held-out sample is a valid token; None without a mask.
         fp32_nodes: Nodes that compute in fp32; a product of operands that are only widened is not one.
         casts: Casts between float formats.
@@ -51,6 +53,7 @@ class Facts:
     sqnr_db: float
     relative_l2: float
     task: float | None
+    worsening: float | None
     masked_nan: int | None
     fp32_nodes: int
     casts: int
@@ -60,8 +63,18 @@ class Facts:
     refused: str | None
 
 
-def gather(path: Path, spec: EngineSpec, exported: OnnxModel, samples: Samples, scratch: Path) -> Facts:
+def gather(
+    path: Path, spec: EngineSpec, exported: OnnxModel, samples: Samples, reference: float | None, scratch: Path
+) -> Facts:
     """Measure one graph.
+
+    Args:
+        path: The graph.
+        spec: Of the engine.
+        exported: The exported fp32 model.
+        samples: Held-out and task samples.
+        reference: The task metric in fp32; None where there is none.
+        scratch: Folder for its plan.
 
     Raises:
         PipelineError: An operator has no semantics, or an output differs in shape.
@@ -74,10 +87,12 @@ def gather(path: Path, spec: EngineSpec, exported: OnnxModel, samples: Samples, 
     )
     stats = [item.difference.stats() for found in judged.values() for item in found.values()]
     kernels, attentions, refused = _built(path, spec, scratch)
+    task = _task(runs, exported, spec, samples)
     return Facts(
         sqnr_db=_worst([item.sqnr_db for item in stats], min),
         relative_l2=_worst([item.relative_l2 for item in stats], max),
-        task=_task(runs, exported, spec, samples),
+        task=task,
+        worsening=_worsening(spec, reference, task),
         masked_nan=_masked(runs, exported, spec, samples.validation.batches[0]),
         fp32_nodes=sum(_is_wide(node) for node in mixed.graph),
         casts=sum(_casts_floats(node) for node in mixed.graph),
@@ -111,7 +126,13 @@ def _task(runs: Mapping[str, Session], exported: OnnxModel, spec: EngineSpec, sa
         return None
     names = [info.name for info in exported.inputs]
     values = list(outputs.measure(spec.task, samples.task.batches, names, runs, Silent()).values())
-    return _worst(values, max if str(spec.task.metric) == "perplexity" else min)
+    return _worst(values, min if metrics.METRICS[spec.task.metric].higher_is_better else max)
+
+
+def _worsening(spec: EngineSpec, reference: float | None, task: float | None) -> float | None:
+    if spec.task is None or reference is None or task is None:
+        return None
+    return metrics.measure(spec.task.metric).worsening(reference, task)
 
 
 def _masked(runs: Mapping[str, Session], exported: OnnxModel, spec: EngineSpec, batch: Path) -> int | None:

@@ -25,7 +25,7 @@ from pipeline import flow
 from pipeline.core import serde
 from pipeline.core.errors import PipelineError
 from pipeline.core.progress import Silent
-from tests.benchmarks import graph_facts
+from tests.benchmarks import frontier, graph_facts
 from tests.benchmarks.measure import attempt
 from tests.benchmarks.peers import AUTOCAST, FOLDER, ROOT, python_with
 
@@ -39,6 +39,10 @@ LIMIT = 240
 """Seconds of processor time that a peer may take: bisection by onnxconverter-common takes hours on larger models."""
 
 RESULTS = FOLDER / "precision-peers"
+
+
+Row = dict[str, object]
+"""One contestant's figures: its cost, its `Facts` where it wrote a graph, and why not where it did not."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +66,7 @@ def main(names: list[str], only: str = "") -> None:
     _show()
 
 
-def _known(name: str, but: object = None) -> list[dict[str, object]]:
+def _known(name: str, but: object = None) -> list[Row]:
     """Rows of a model that were measured before, apart from one contestant's."""
     path = RESULTS / f"{name}.json"
     return [row for row in json.loads(path.read_text()) if row["who"] != but] if path.is_file() else []
@@ -123,7 +127,7 @@ def _contestants(subject: Subject, batch: Path) -> Iterator[tuple[str, list[str 
     yield "auto_mixed_precision 1.16", [python_with("converter", CONVERTER), script, model, batch, out], out
 
 
-def _rows(subject: Subject, only: str) -> Iterator[dict[str, object]]:
+def _rows(subject: Subject, only: str) -> Iterator[Row]:
     spec, exported, samples = (subject.results.spec, *map(subject.results.artifact, ("export", "sample")))
     reference = graph_facts.task_of(exported, spec, samples)
     runs = [("", subject.batch)] + ([("unpadded data: ", _unpadded(subject))] if subject.name == UNPADDED else [])
@@ -136,11 +140,11 @@ def _rows(subject: Subject, only: str) -> Iterator[dict[str, object]]:
             _empty(written.parent)
             limit = None if who.startswith("ours") else LIMIT
             found = attempt(command, log=subject.folder / f"{prefix}{who}.log", limit=limit)
-            row: dict[str, object] = {"model": subject.name, "who": prefix + who, "reference": reference}
+            row: Row = {"model": subject.name, "who": prefix + who, "data": prefix, "reference": reference}
             row |= {**dataclasses.asdict(found.cost), "failure": found.failure}
             if found.failure is None:
                 try:
-                    facts = graph_facts.gather(written, spec, exported, samples, written.parent)
+                    facts = graph_facts.gather(written, spec, exported, samples, reference, written.parent)
                     row |= dataclasses.asdict(facts)
                 except PipelineError as error:
                     row["failure"] = f"not a valid graph: {error}"
@@ -164,6 +168,7 @@ def _show() -> None:
         "casts (for sums)",
         "kernels",
         "attn",
+        "frontier",
         "s",
         "CPU s",
         "GB",
@@ -171,13 +176,20 @@ def _show() -> None:
     for heading in ("model", "", *headers, "note"):
         table.add_column(heading, justify="right" if heading in headers else "left")
     for name in MODELS:
-        for row in _known(name):
-            table.add_row(*_cells(row))
+        rows = _known(name)
+        for row in rows:
+            rivals = [other for other in rows if other["data"] == row["data"] and "sqnr_db" in other]
+            table.add_row(*_cells(row, rivals))
         table.add_section()
-    Console(width=200).print(table)
+    console = Console(width=220)
+    console.print(table)
+    console.print(
+        f"frontier: no other row of the same model and data is no worse by all of {', '.join(frontier.MEASURES)} and "
+        "better by one; what is named after it, nothing is better by. Else the row that beats it is named."
+    )
 
 
-def _cells(row: dict[str, object]) -> Iterator[str]:
+def _cells(row: Row, rivals: list[Row]) -> Iterator[str]:
     yield str(row["model"])
     yield str(row["who"])
     for name, form in (("sqnr_db", ".1f"), ("relative_l2", ".2e"), ("task", ".5g"), ("reference", ".5g")):
@@ -188,9 +200,18 @@ def _cells(row: dict[str, object]) -> Iterator[str]:
     yield "–" if row.get("casts") is None else f"{row['casts']} ({row.get('sum_casts', 0)})"
     for name in ("kernels", "attentions"):
         yield _cell(row.get(name), "d")
+    yield _frontier(row, rivals)
     for name in ("seconds", "cpu_seconds", "peak_gb"):
         yield _cell(row.get(name), ".1f")
     yield str(row.get("failure") or (f"RTX: {row['refused']}" if row.get("refused") else ""))
+
+
+def _frontier(row: Row, rivals: list[Row]) -> str:
+    if row not in rivals:
+        return "–"
+    if better := frontier.beaten_by(row, rivals):
+        return f"no: {better[0]}"
+    return f"yes: {', '.join(frontier.leads(row, rivals)) or 'between others'}"
 
 
 def _cell(value: object, form: str) -> str:
