@@ -99,11 +99,9 @@ def _graphs(a: str, b: str, results: Results, notes: list[str], progress: Progre
 
 def _outputs(a: str, b: str, results: Results, notes: list[str], progress: Progress, *, by_module: bool) -> Comparison:
     """The plan has outputs alone, whose names every graph of the line keeps: modules have no say."""
-    from pipeline.analysis.comparison.masks import mask_of
     from pipeline.analysis.comparison.two_graphs import compare_outputs
 
     exported = results.artifact("export")
-    inputs = results.spec.inputs
     with ExitStack() as stack:
         runs = [_run(side, results, notes, stack) for side in (a, b)]
         if by_module:
@@ -112,8 +110,8 @@ def _outputs(a: str, b: str, results: Results, notes: list[str], progress: Progr
             runs[0],
             runs[1],
             results.artifact("sample").validation.batches,
-            list(inputs),
-            {info.name: mask_of(info.shape, inputs) for info in exported.outputs},
+            results.spec.inputs,
+            {info.name: info.shape for info in exported.outputs},
             progress,
         )
 

@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.core.artifacts import Cause, Check, Contribution, GpuCheck, Layer, ValidationReport
+from pipeline.core.artifacts import Cause, Check, Contribution, GpuCheck, Layer, TaskVerdict, ValidationReport
 from pipeline.report import figures, grounds, module_tree
 from pipeline.report.module_tree import Branch
 
@@ -41,7 +41,7 @@ def show(console: Console, report: ValidationReport, *, where: str | None = None
     if len(report.causes) > CAUSES:
         console.print(Text(f"  and {len(report.causes) - CAUSES} more causes", "dim"))
     _show_made(console, report.made)
-    console.print(_outputs(report))
+    _show_outputs(console, report)
     _show_extremes(console, report)
     if worst := figures.worst(report, WORST):
         console.print(_layers(worst))
@@ -82,14 +82,26 @@ def _verdict(report: ValidationReport) -> Text:
     return head + Text(text, "default") + seeded
 
 
+def _show_outputs(console: Console, report: ValidationReport) -> None:
+    """Outputs, and the task metric where there is one."""
+    console.print(_outputs(report))
+    if report.tasks:
+        console.print(_tasks(report.tasks))
+
+
 def _outputs(report: ValidationReport) -> Table:
-    table = _table("output", ">SQNR", ">max abs", "origin", "verdict")
+    table = _table("output", ">SQNR", ">worst sample", "origin", "verdict")
     for item in report.outputs:
-        sqnr, largest = figures.db(item.stats.sqnr_db), figures.number(item.stats.max_abs)
-        table.add_row(Text(item.name), sqnr, largest, str(item.origin), _mark(item.passed, item.reason))
-    for task in report.tasks:
-        change = f"{task.reference:.6g} → {task.candidate:.6g}"
-        table.add_row(Text(task.metric), "", change, str(task.origin), _mark(task.passed, task.reason))
+        sqnr, worst = figures.db(item.stats.sqnr_db), figures.worst_sample(item.stats)
+        table.add_row(Text(item.name), sqnr, worst, str(item.origin), _mark(item.passed, item.reason))
+    return table
+
+
+def _tasks(tasks: tuple[TaskVerdict, ...]) -> Table:
+    table = _table("task", ">fp32", ">mixed", "origin", "verdict")
+    for task in tasks:
+        values = (f"{task.reference:.6g}", f"{task.candidate:.6g}")
+        table.add_row(Text(task.metric), *values, str(task.origin), _mark(task.passed, task.reason))
     return table
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 
-from pipeline.core.artifacts import GpuCheck, Layer, Origin, PrecisionPlan, ValidationReport, View
+from pipeline.core.artifacts import ErrorStats, GpuCheck, Layer, Origin, PrecisionPlan, ValidationReport, View
+from pipeline.precision.differences import decibels
 
 GPU_VIEWS = 50
 """Tensors of the two views on a GPU that are listed; `report.json` has all."""
@@ -61,6 +62,16 @@ def db(value: float | None) -> str:
     if value == math.inf:
         return "exact"
     return f"{value:.1f} dB"
+
+
+def worst_sample(stats: ErrorStats) -> str:
+    """The signal to error of the worst sample, and which one it is; samples are counted from 0."""
+    if stats.worst_sample < 0:
+        return "–"
+    last = stats.worst_sample + stats.worst_together - 1
+    which = f"{stats.worst_sample}" if stats.worst_together == 1 else f"{stats.worst_sample} to {last}"
+    error = stats.worst_relative_l2
+    return f"{db(decibels(error)) if math.isfinite(error) else 'not finite'} in {which}"
 
 
 def number(value: float | None) -> str:

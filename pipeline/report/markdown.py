@@ -23,7 +23,8 @@ def render(
             [f"cause: {item.nodes[0]} ({item.part or item.op}): {item.why}; {item.mend}" for item in report.causes[:3]]
         ),
         bullets([line for check in report.made for line in _made(check)]),
-        table(("output", "origin", "SQNR", "max abs", "verdict"), _output_rows(report)),
+        table(("output", "origin", "SQNR", "worst sample", "verdict"), _output_rows(report)),
+        table(("task", "origin", "fp32", "mixed", "verdict"), _task_rows(report)),
         table(("layer", "op", "in", "SQNR", "floor", "why"), _layer_rows(report)),
         table(("plan", "targets", "MB", "kernels", "fused attentions", "casts alone"), _plan_rows(plans)),
         f"Nodes: {', '.join(f'{count} {kind}' for kind, count in figures.formats(plan).items())}.",
@@ -57,13 +58,16 @@ def _output_rows(report: ValidationReport) -> Iterable[Sequence[str]]:
     for item in report.outputs:
         stats = item.stats
         verdict = _verdict(item.passed, item.reason)
-        yield item.name, item.origin, figures.db(stats.sqnr_db), figures.number(stats.max_abs), verdict
+        yield item.name, item.origin, figures.db(stats.sqnr_db), figures.worst_sample(stats), verdict
+
+
+def _task_rows(report: ValidationReport) -> Iterable[Sequence[str]]:
     for task in report.tasks:
         yield (
             task.metric,
             task.origin,
-            "",
-            f"{task.reference:.6g} → {task.candidate:.6g}",
+            f"{task.reference:.6g}",
+            f"{task.candidate:.6g}",
             _verdict(task.passed, task.reason),
         )
 

@@ -17,6 +17,7 @@ from pipeline.core.artifacts import (
     SearchResult,
     ValidationReport,
 )
+from pipeline.precision.differences import decibels
 from pipeline.report import figures, frontier, module_tree
 
 REASONS = 3
@@ -33,9 +34,7 @@ STATS: dict[str, Callable[[ErrorStats], float]] = {
     "nanReference": lambda stats: stats.nan_reference,
     "infReference": lambda stats: stats.inf_reference,
     "mismatched": lambda stats: stats.mismatched_nonfinite,
-    "worst": lambda stats: stats.worst_sample,
-    "worstRelative": lambda stats: stats.worst_relative_l2,
-    "meanRelative": lambda stats: stats.mean_relative_l2,
+    "meanSqnr": lambda stats: decibels(stats.mean_relative_l2),
 }
 
 
@@ -70,6 +69,8 @@ def _row(layer: Layer, decision: Decision | None, kernel: str | None) -> Iterato
     yield "margin", None if layer.stats is None or layer.floor_db is None else figures.margin(layer)
     for name, figure in STATS.items():
         yield name, None if layer.stats is None else figure(layer.stats)
+    yield "worstSqnr", None if layer.stats is None else decibels(layer.stats.worst_relative_l2)
+    yield "worstSample", None if layer.stats is None else figures.worst_sample(layer.stats)
     yield "sqnrAll", None if layer.stats_all is None else layer.stats_all.sqnr_db
     yield "why", layer.why
     yield "own", None if layer.injected is None else layer.injected.relative_l2

@@ -15,7 +15,7 @@ from pipeline.core.stage import stage
     version=1,
     rooms=(
         "analysis/rescaling.py",
-        "analysis/comparison/compare.py",
+        "analysis/comparison",
         "analysis/observe.py",
         "analysis/batches.py",
         "backends/array_runner.py",

@@ -126,7 +126,7 @@ def test_nothing_in_common_is_an_error(batch):
 def test_runs_are_compared_by_their_outputs(batch):
     one = Session(graph("y = Relu(x) z = Abs(x)", ["y", "z"], ["", ""]))
     other = Session(graph("y = Neg(x)", ["y"], [""]))
-    found = compare_outputs(one, other, batch, ["x"], {}, Silent())
+    found = compare_outputs(one, other, batch, INPUTS, {"y": ("batch", 2), "z": ("batch", 2)}, Silent())
     assert [(item.tensor, item.stats.max_abs) for item in found.matched] == [("y", 2.0)]
     assert found.missing == ("z: an output of A alone",)
 
@@ -134,5 +134,5 @@ def test_runs_are_compared_by_their_outputs(batch):
 def test_runs_without_a_common_output_are_an_error(batch):
     one, other = Session(graph("y = Relu(x)", ["y"], [""])), Session(graph("z = Relu(x)", ["z"], [""]))
     with pytest.raises(ValidationError) as error:
-        compare_outputs(one, other, batch, ["x"], {}, Silent())
+        compare_outputs(one, other, batch, INPUTS, {}, Silent())
     assert str(error.value) == "y: an output of A alone, z: an output of B alone: the two have no output in common"

@@ -12,7 +12,7 @@ REFERENCE = np.array([3.0, 4.0])
 
 
 def merged(*candidates) -> Difference:
-    parts = [between(REFERENCE, np.array(candidate), batch=at) for at, candidate in enumerate(candidates)]
+    parts = [between(REFERENCE, np.array(candidate), sample=at) for at, candidate in enumerate(candidates)]
     return reduce(Difference.merge, parts, Difference())
 
 
@@ -35,13 +35,13 @@ def test_a_batch_with_a_mismatch_is_the_worst_wherever_it_stands(broken):
 
 
 def test_one_batch_is_its_own_worst():
-    stats = between(REFERENCE, np.array([3.0, 5.0]), batch=4).stats()
+    stats = between(REFERENCE, np.array([3.0, 5.0]), sample=4).stats()
     assert (stats.worst_sample, stats.worst_relative_l2) == (4, stats.mean_relative_l2)
     assert stats.mean_relative_l2 == stats.relative_l2
 
 
 def test_how_batches_are_merged_does_not_matter():
-    parts = [between(REFERENCE, np.array([3.0, 4.0 + step]), batch=at) for at, step in enumerate((0.1, 0.4, 0.2, 0.3))]
+    parts = [between(REFERENCE, np.array([3.0, 4.0 + step]), sample=at) for at, step in enumerate((0.1, 0.4, 0.2, 0.3))]
     left = reduce(Difference.merge, parts, Difference())
     paired = parts[0].merge(parts[1]).merge(parts[2].merge(parts[3]))
     assert left.stats().worst_sample == paired.stats().worst_sample == 1

@@ -21,8 +21,8 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from pipeline.analysis import batches
 from pipeline.analysis.comparison.compare import shape_of
+from pipeline.analysis.comparison.elements import Elements, elements_of, samples, stack_of
 from pipeline.analysis.comparison.histograms import Histogram, Magnitudes, Values, alike
-from pipeline.analysis.comparison.masks import Mask, mask_of
 from pipeline.backends.comparator import agrees
 from pipeline.backends.onnxruntime import Session
 from pipeline.core.artifacts import ErrorStats, Fate, Injected
@@ -30,7 +30,7 @@ from pipeline.core.errors import ValidationError
 from pipeline.core.progress import Progress
 from pipeline.core.spec import InputSpec, ToleranceSpec
 from pipeline.graph import modules
-from pipeline.precision.differences import Difference, between
+from pipeline.precision.differences import Difference
 from pipeline.precision.side_by_side import Merged, Pair, merge
 
 Array = npt.NDArray[Any]
@@ -135,14 +135,16 @@ def close_up(
     looks = [_Look.of(makers[name], pairs, name, inputs, folder) for name in names]
     session = _session(merged, [pair for look in looks for pair in (look.pair, *look.operands)])
     fed = [str(value.name) for value in reference.graph.inputs]
-    with ExitStack() as stack:
-        archives = [stack.enter_context(zipfile.ZipFile(look.file, "w", zipfile.ZIP_STORED)) for look in looks]
+    stack, first = stack_of(inputs), 0
+    with ExitStack() as open_files:
+        archives = [open_files.enter_context(zipfile.ZipFile(look.file, "w", zipfile.ZIP_STORED)) for look in looks]
         for index, file in enumerate(files):
             feeds = batches.read(file, fed)
             arrays = feeds | session({name: feeds[name] for name in session.inputs})
             for look, archive in zip(looks, archives, strict=True):
-                look.take(index, arrays, feeds, tolerances)
+                look.take(index, first, arrays, feeds, tolerances)
                 look.save(archive, index, arrays)
+            first += samples(stack, feeds)
             progress.advance("batches close up", index + 1, len(files))
     return tuple(look.result(tolerances) for look in looks)
 
@@ -188,7 +190,7 @@ class _Look:
     pair: Pair
     node: ir.Node
     operands: tuple[Pair, ...]
-    mask: Mask | None
+    elements: Elements
     file: Path
     difference: Difference = field(default_factory=Difference)
     own: Difference = field(default_factory=Difference)
@@ -203,30 +205,35 @@ class _Look:
         cls, node: ir.Node, pairs: Mapping[str, Pair], name: str, inputs: Mapping[str, InputSpec], folder: Path
     ) -> _Look:
         read = dict.fromkeys(str(value.name) for value in node.inputs if value is not None)
-        mask = mask_of(shape_of(pairs[name].reference), inputs)
         safe = "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in name)
         return cls(
             pair=pairs[name],
             node=node,
             operands=tuple(pairs[operand] for operand in read if operand in pairs),
-            mask=mask,
+            elements=elements_of(shape_of(pairs[name].reference), inputs),
             file=folder / f"{safe}.npz",
         )
 
     def take(
-        self, batch: int, arrays: Mapping[str, Array], feeds: Mapping[str, Array], tolerances: ToleranceSpec
+        self,
+        batch: int,
+        first: int,
+        arrays: Mapping[str, Array],
+        feeds: Mapping[str, Array],
+        tolerances: ToleranceSpec,
     ) -> None:
-        """Count one batch."""
+        """Count one batch, whose first sample has this index."""
         sides = [arrays[str(value.name)] for value in _sides(self.pair).values()]
         if sides[0].shape != sides[1].shape:
             shapes = f"the reference has shape {list(sides[0].shape)}, the candidate {list(sides[1].shape)}"
             raise ValidationError(shapes, where=f"tensor {self.pair.tensor}")
-        keep = np.broadcast_to(True if self.mask is None else self.mask.array(feeds), sides[0].shape)
-        one, other, alone = (side[keep] for side in sides)
+        mask = self.elements.mask
+        keep = np.broadcast_to(True if mask is None else mask.array(feeds), sides[0].shape)
+        one, other = sides[0][keep], sides[1][keep]
         self.shapes.append(sides[0].shape)
         self.agrees &= agrees(one, other, atol=tolerances.output_atol, rtol=tolerances.output_rtol)
-        self.difference = self.difference.merge(between(one, other, batch=batch))
-        self.own = self.own.merge(between(one, alone, batch=batch))
+        self.difference = self.difference.merge(self.elements.difference(feeds, sides[0], sides[1], first))
+        self.own = self.own.merge(self.elements.difference(feeds, sides[0], sides[2], first))
         for values, array in zip(self.values, (one, other), strict=True):
             values.add(array)
         self.error.add(_distance(one, other))

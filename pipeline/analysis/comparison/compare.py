@@ -13,14 +13,15 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from pipeline.analysis import batches
+from pipeline.analysis.comparison.elements import elements_of, samples, stack_of
 from pipeline.analysis.comparison.huge import huge
-from pipeline.analysis.comparison.masks import Mask, mask_of
+from pipeline.analysis.comparison.masks import Mask
 from pipeline.backends.onnxruntime import Session
 from pipeline.core.artifacts import Fate
 from pipeline.core.errors import ValidationError
 from pipeline.core.progress import Progress
 from pipeline.core.spec import InputSpec
-from pipeline.precision import differences
+from pipeline.precision import pair_reducers
 from pipeline.precision.differences import Difference
 from pipeline.precision.instrument import Reducer, Tap, as_float, attach, results
 from pipeline.precision.side_by_side import Merged, Pair, merge
@@ -30,6 +31,9 @@ KEPT = "::kept"
 
 ALONE = "::alone"
 """Suffix of the tap that looks at what a node makes of the reference's tensors, where no mask excludes it."""
+
+ROWS = "rows"
+"""Graph input that takes the shape (samples, -1)."""
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -77,11 +81,11 @@ def compare(
         ValidationError: A tensor has no counterpart and no fate, or another shape.
     """
     fates = tuple(fates)
-    first = _Look(differences.quick, merge(reference, candidate, fates, alone=alone), inputs, only=None)
+    first = _Look(pair_reducers.quick, merge(reference, candidate, fates, alone=alone), inputs, only=None)
     found, special = first.over(files, progress)
     if special:
         deeper = any(key.endswith(ALONE) for key in special)
-        second = _Look(differences.full, merge(reference, candidate, fates, alone=deeper), inputs, only=special)
+        second = _Look(pair_reducers.full, merge(reference, candidate, fates, alone=deeper), inputs, only=special)
         found |= second.over(files, progress)[0]
     pairs = {pair.tensor: _compared(pair, found) for pair in first.merged.pairs}
     return pairs, first.merged.gaps
@@ -94,37 +98,44 @@ class _Look:
         self, reducer: Reducer, merged: Merged, inputs: Mapping[str, InputSpec], only: frozenset[str] | None
     ) -> None:
         self.reducer, self.merged = reducer, merged
-        self.second = differences.brief if reducer is differences.quick else reducer
+        quick = reducer is pair_reducers.quick
+        self.second = pair_reducers.brief if quick else reducer
         self.names = [str(value.name) for value in merged.model.graph.inputs]
         self.masks: dict[str, Mask] = {}
-        pairs = [(pair, mask_of(shape_of(pair.reference), inputs)) for pair in merged.pairs]
-        masks = {mask.name: mask for _, mask in pairs if mask is not None}
+        self.stack = stack_of(inputs)
+        pairs = [(pair, elements_of(shape_of(pair.reference), inputs)) for pair in merged.pairs]
+        masks = {item.mask.name: item.mask for _, item in pairs if item.mask is not None}
         # Multiplying by 0 or 1 is far quicker than Where; what is not finite becomes NaN, and gets a second look.
-        self.kind: type[np.bool_ | np.float32] = np.float32 if reducer is differences.quick else np.bool_
+        self.kind: type[np.bool_ | np.float32] = np.float32 if quick else np.bool_
         values = {name: mask_input(merged.model.graph, name, mask.rank, self.kind) for name, mask in masks.items()}
+        by_sample, whole = _rows(merged.model.graph)
         position = {node: index for index, node in enumerate(merged.model.graph)}
         taps, alone = [], []
         squares_leave_fp32 = huge(merged.model.graph)
-        for pair, mask in pairs:
+        for pair, item in pairs:
+            mask, rows = item.mask, by_sample if item.leads else whole
             wanted = [suffix for suffix in ("", KEPT, ALONE) if only is None or pair.tensor + suffix in only]
             keep = None if mask is None else values[mask.name]
             if "" in wanted:
-                taps.append(_tap(merged.model, pair.tensor, pair.reference, pair.candidate, None, position))
+                taps.append(_tap(merged.model, pair.tensor, pair.reference, pair.candidate, None, rows, position))
             if mask is not None and KEPT in wanted:
-                taps.append(_tap(merged.model, pair.tensor + KEPT, pair.reference, pair.candidate, keep, position))
+                taps.append(
+                    _tap(merged.model, pair.tensor + KEPT, pair.reference, pair.candidate, keep, rows, position)
+                )
                 self.masks[pair.tensor + KEPT] = mask
             if pair.alone not in (None, pair.reference) and ALONE in wanted:
-                alone.append(_tap(merged.model, pair.tensor + ALONE, pair.reference, pair.alone, keep, position))
+                cut = None if quick else rows
+                alone.append(_tap(merged.model, pair.tensor + ALONE, pair.reference, pair.alone, keep, cut, position))
                 if mask is not None:
                     self.masks[pair.tensor + ALONE] = mask
         self.alone = [tap.key for tap in alone]
         attach(merged.model, self.second, alone)
         self.groups: list[tuple[Reducer, list[str]]] = []
-        wide = [tap for tap in taps if reducer is differences.quick and squares_leave_fp32 & set(tap.values)]
-        for how, some in ((differences.wide, wide), (reducer, [tap for tap in taps if tap not in wide])):
+        wide = [tap for tap in taps if quick and squares_leave_fp32 & set(tap.values)]
+        for how, some in ((pair_reducers.wide, wide), (reducer, [tap for tap in taps if tap not in wide])):
             attach(merged.model, how, some, beside=True)
             self.groups.append((how, [tap.key for tap in some]))
-        _drop_unused(merged.model, values)
+        _drop_unused(merged.model, [*values.values(), by_sample])
         self.session = Session(merged.model, as_written=True)
 
     def over(self, files: Sequence[Path], progress: Progress) -> tuple[dict[str, Difference], frozenset[str]]:
@@ -132,41 +143,46 @@ class _Look:
         keys = [key for _, some in self.groups for key in some]
         found = dict.fromkeys([*keys, *self.alone], Difference())
         special: set[str] = set()
+        first = 0
         for index, file in enumerate(files):
             feeds = batches.read(file, self.names)
+            count = samples(self.stack, feeds)
             keep = {mask.name: mask.array(feeds) for mask in self.masks.values()}
             factors: dict[str, Any] = {
                 name: keep[name].astype(self.kind) for name in self.session.inputs if name in keep
             }
+            if ROWS in self.session.inputs:
+                factors[ROWS] = np.array([count, -1])
             arrays = self.session({**feeds, **factors})
             shares = {key: float(np.mean(keep[mask.name])) for key, mask in self.masks.items()}
-            for key, part in self._parts(arrays, index, shares):
+            for key, part in self._parts(arrays, first, count, shares):
                 if part is None:
                     special.add(key)
                 else:
                     found[key] = found[key].merge(part)
+            first += count
             progress.advance("validation batches", index + 1, len(files))
         return found, frozenset(special)
 
     def _parts(
-        self, arrays: Arrays, batch: int, shares: Mapping[str, float]
+        self, arrays: Arrays, first: int, count: int, shares: Mapping[str, float]
     ) -> Iterator[tuple[str, Difference | None]]:
         of_pairs = {key: found for how, keys in self.groups for key, found in results(how, keys, arrays).items()}
         for key, outputs in of_pairs.items():
-            yield key, _read(key, outputs, batch, shares.get(key, 1.0))
+            yield key, _read(key, outputs, first, count, shares.get(key, 1.0))
         for key, outputs in results(self.second, self.alone, arrays).items():
             share = shares.get(key, 1.0)
             if self.second is self.reducer:
-                yield key, _read(key, outputs, batch, share)
+                yield key, _read(key, outputs, first, count, share)
             else:
                 name = key.removesuffix(ALONE)
-                first = of_pairs.get(name + KEPT, of_pairs[name])
-                yield key, differences.read_brief(outputs, first, batch=batch, share=share)
+                of_first = of_pairs.get(name + KEPT, of_pairs[name])
+                yield key, pair_reducers.read_brief(outputs, of_first, share=share)
 
 
-def _read(key: str, outputs: list[Any], batch: int, share: float) -> Difference | None:
+def _read(key: str, outputs: list[Any], first: int, count: int, share: float) -> Difference | None:
     try:
-        return differences.read(outputs, batch=batch, share=share)
+        return pair_reducers.read(outputs, first=first, samples=count, share=share)
     except ValidationError as error:
         raise ValidationError(error.what, where=f"tensor {key.removesuffix(KEPT)}") from error
 
@@ -197,10 +213,19 @@ def mask_input(graph: ir.Graph, name: str, rank: int, kind: type[np.bool_ | np.f
     return value
 
 
-def _drop_unused(model: ir.Model, masks: Mapping[str, ir.Value]) -> None:
-    """Nodes that no reduction needs, then masks that nothing reads."""
+def _rows(graph: ir.Graph) -> tuple[ir.Value, ir.Value]:
+    """Shapes that make rows of a tensor: one a sample, which is a new graph input, and one for the whole batch."""
+    by_sample = ir.Value(name=ROWS, type=ir.TensorType(ir.DataType.INT64), shape=ir.Shape([2]))
+    whole = ir.val(f"{ROWS}::one", const_value=ir.tensor(np.array([1, -1]), name=f"{ROWS}::one"))
+    graph.inputs.append(by_sample)
+    graph.register_initializer(whole)
+    return by_sample, whole
+
+
+def _drop_unused(model: ir.Model, added: Iterable[ir.Value]) -> None:
+    """Nodes that no reduction needs, then inputs that were added for reductions and that nothing reads."""
     RemoveUnusedNodesPass()(model)
-    for value in masks.values():
+    for value in added:
         if not value.uses():
             model.graph.inputs.remove(value)
 
@@ -211,12 +236,14 @@ def _tap(
     one: ir.Value,
     other: ir.Value,
     keep: ir.Value | None,
+    rows: ir.Value | None,
     position: Mapping[ir.Node, int],
 ) -> Tap:
-    """Two tensors, with everything that does not count set to zero in both."""
+    """Two tensors, with everything that does not count set to zero in both, and their rows where a reducer asks."""
     sides = (as_float(model, one), as_float(model, other))
+    cut = () if rows is None else (rows,)
     if keep is None:
-        return Tap(key=key, values=sides)
+        return Tap(key=key, values=(*sides, *cut))
     nodes = [_masked(model, value, keep, f"{key}::{value.name}") for value in sides]
     for node in nodes:
         node.outputs[0].name, node.outputs[0].dtype = f"{node.name}::kept", ir.DataType.FLOAT
@@ -226,7 +253,7 @@ def _tap(
         model.graph.insert_before(model.graph.node(0), nodes)
     else:
         model.graph.insert_after(producer, nodes)
-    return Tap(key=key, values=(nodes[0].outputs[0], nodes[1].outputs[0]))
+    return Tap(key=key, values=(nodes[0].outputs[0], nodes[1].outputs[0], *cut))
 
 
 def _masked(model: ir.Model, value: ir.Value, keep: ir.Value, name: str) -> ir.Node:

@@ -77,10 +77,3 @@ def mask_of(shape: Sequence[int | str], inputs: Mapping[str, InputSpec]) -> Mask
                     if dim == masked
                 ]
     return Mask(len(shape), tuple(placements)) if placements else None
-
-
-def kept(mask: Mask | None, feeds: Mapping[str, npt.NDArray[Any]], array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The elements of `array` that count, in one row; all where there is no mask."""
-    if mask is None:
-        return array.reshape(-1)
-    return array[np.broadcast_to(mask.array(feeds), array.shape)]

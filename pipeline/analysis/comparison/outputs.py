@@ -7,16 +7,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from pipeline.analysis import batches
-from pipeline.analysis.comparison.masks import kept, mask_of
+from pipeline.analysis.comparison.elements import elements_of, samples, stack_of
 from pipeline.backends.comparator import agrees
 from pipeline.core.artifacts import ErrorStats, OnnxModel, Origin, OutputVerdict, TaskVerdict
 from pipeline.core.errors import ValidationError
 from pipeline.core.progress import Progress
 from pipeline.core.spec import InputSpec, TaskSpec, ToleranceSpec
-from pipeline.precision.differences import Difference, between
+from pipeline.precision.differences import Difference
 
 Array = npt.NDArray[Any]
 Run = Callable[[Mapping[str, Array]], Mapping[str, Array]]
@@ -58,7 +59,8 @@ def judge(
     Raises:
         ValidationError: A candidate has other outputs than the exported model, or of another shape.
     """
-    masks = {info.name: mask_of(info.shape, inputs) for info in exported.outputs}
+    counted = {info.name: elements_of(info.shape, inputs) for info in exported.outputs}
+    stack, first = stack_of(inputs), 0
     judged = {name: {info.name: Judged() for info in exported.outputs} for name in candidates}
     for index, file in enumerate(files):
         feeds = batches.read(file, [info.name for info in exported.inputs])
@@ -67,10 +69,11 @@ def judge(
             found = run(feeds)
             _require_outputs(name, expected, found)
             for output, array in expected.items():
-                one, other = kept(masks[output], feeds, array), kept(masks[output], feeds, found[output])
-                item = judged[name][output]
-                item.difference = item.difference.merge(between(one, other, batch=index))
+                item, elements = judged[name][output], counted[output]
+                item.difference = item.difference.merge(elements.difference(feeds, array, found[output], first))
+                one, other = (np.concatenate(elements.rows(feeds, side)) for side in (array, found[output]))
                 item.agrees &= agrees(one, other, atol=tolerances.output_atol, rtol=tolerances.output_rtol)
+        first += samples(stack, feeds)
         progress.advance("output batches", index + 1, len(files))
     return judged
 

@@ -11,7 +11,7 @@ import onnx_ir as ir
 from pipeline.analysis import batches
 from pipeline.analysis.comparison import module_pairs
 from pipeline.analysis.comparison.compare import compare
-from pipeline.analysis.comparison.masks import Mask, kept
+from pipeline.analysis.comparison.elements import elements_of, samples, stack_of
 from pipeline.analysis.comparison.module_pairs import ModuleRow
 from pipeline.analysis.comparison.outputs import Run
 from pipeline.core.artifacts import ErrorStats, Fate
@@ -20,7 +20,7 @@ from pipeline.core.progress import Progress
 from pipeline.core.spec import InputSpec
 from pipeline.graph import correspondence, modules
 from pipeline.graph.typed import FLOATS
-from pipeline.precision.differences import Difference, between
+from pipeline.precision.differences import Difference
 
 ADDED = "::"
 """Stands in names of tensors that only rounding adds: copies in another format, results before they are rounded."""
@@ -123,8 +123,8 @@ def compare_outputs(
     a: Run,
     b: Run,
     files: Sequence[Path],
-    fed: Sequence[str],
-    masks: Mapping[str, Mask | None],
+    inputs: Mapping[str, InputSpec],
+    shapes: Mapping[str, Sequence[int | str]],
     progress: Progress,
 ) -> Comparison:
     """Compare the outputs of two runs, of which one may be a plan on a GPU: it has nothing else to compare.
@@ -133,8 +133,8 @@ def compare_outputs(
         a: The reference.
         b: The candidate.
         files: Batches.
-        fed: Names of the inputs.
-        masks: By output name, which elements count.
+        inputs: Graph inputs, with the axes that they mask.
+        shapes: By output name, a size or an axis name for each dimension.
         progress: Told of each batch.
 
     Raises:
@@ -142,16 +142,19 @@ def compare_outputs(
     """
     found: dict[str, Difference] = {}
     missing: dict[str, None] = {}
+    elements = {name: elements_of(shape, inputs) for name, shape in shapes.items()}
+    stack, first = stack_of(inputs), 0
     for index, file in enumerate(files):
-        feeds = batches.read(file, fed)
+        feeds = batches.read(file, list(inputs))
         ours, theirs = a(feeds), b(feeds)
         missing |= dict.fromkeys(_only(set(ours), set(theirs)))
         for name in [name for name in ours if name in theirs]:
             if ours[name].shape != theirs[name].shape:
-                shapes = f"it has shape {list(ours[name].shape)} in A and {list(theirs[name].shape)} in B"
-                raise ValidationError(shapes, where=f"output {name}")
-            one, other = (kept(masks.get(name), feeds, side[name]) for side in (ours, theirs))
-            found[name] = found.get(name, Difference()).merge(between(one, other, batch=index))
+                unlike = f"it has shape {list(ours[name].shape)} in A and {list(theirs[name].shape)} in B"
+                raise ValidationError(unlike, where=f"output {name}")
+            part = elements[name].difference(feeds, ours[name], theirs[name], first)
+            found[name] = found.get(name, Difference()).merge(part)
+        first += samples(stack, feeds)
         progress.advance("output batches", index + 1, len(files))
     if not found:
         raise ValidationError("the two have no output in common", where=", ".join(missing))

@@ -126,7 +126,7 @@ def _together(apart: ErrorStats, floor: float) -> bool:
 
 
 def _stats(reference: npt.NDArray[Any], candidate: npt.NDArray[Any]) -> ErrorStats:
-    return between(reference, candidate, batch=0).stats()
+    return between(reference, candidate).stats()
 
 
 def _as_reference(array: npt.NDArray[Any], fate: Fate) -> npt.NDArray[Any]:

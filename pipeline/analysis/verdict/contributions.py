@@ -134,7 +134,7 @@ def _noise(session: Session, nodes: Sequence[str], feeds: Mapping[str, npt.NDArr
         nonlocal done
         found, done = run(rounding), done + 1
         progress.advance("modules alone", done)
-        return float(np.mean([_power(between(exact[name], found[name], batch=0)) for name in exact]))
+        return float(np.mean([_power(between(exact[name], found[name])) for name in exact]))
 
     return noise
 

@@ -32,10 +32,11 @@ class ErrorStats:
         inf_candidate: Infinities in the candidate.
         mismatched_nonfinite: Positions where one is non-finite and the other is not the same non-finite value
             (NaN never equals NaN).
-        worst_sample: Index of the batch with the largest relative error (a mismatch is larger than any), or -1. With
-            one sample a batch it is the sample.
-        worst_relative_l2: The relative error of that batch; inf where it has a mismatch.
-        mean_relative_l2: Mean of the relative errors of the batches.
+        worst_sample: Index of the sample with the largest relative error (a mismatch is larger than any), or -1. Where
+            the tensor has no axis of samples, of the first one of the worst batch.
+        worst_together: Samples that share that error: 1, or those of that batch.
+        worst_relative_l2: The relative error of that sample, or batch; inf where it has a mismatch.
+        mean_relative_l2: Mean of the relative errors of the samples, or batches.
     """
 
     elements: int
@@ -49,6 +50,7 @@ class ErrorStats:
     inf_candidate: int = 0
     mismatched_nonfinite: int = 0
     worst_sample: int = -1
+    worst_together: int = 1
     worst_relative_l2: float = 0.0
     mean_relative_l2: float = 0.0
 

@@ -4,7 +4,7 @@ const layers = data.layers;
 const total = layers.tensor ? layers.tensor.length : 0;
 const NONFINITE = { inf: Infinity, "-inf": -Infinity, nan: NaN };
 const number = (value) => (typeof value === "string" ? NONFINITE[value] : value);
-for (const name of ["sqnr", "relative", "max", "cosine", "floor", "margin", "sqnrAll", "own", "ownSqnr"])
+for (const name of ["sqnr", "relative", "max", "cosine", "floor", "margin", "sqnrAll", "own", "ownSqnr", "worstSqnr", "meanSqnr"])
   layers[name] = (layers[name] || []).map(number);
 
 const show = {
@@ -23,6 +23,7 @@ const COLUMNS = [
   { key: "floor", title: "Floor", width: "100px", right: true, text: show.db },
   { key: "margin", title: "Margin", width: "100px", right: true, text: show.db },
   { key: "ownSqnr", title: "Injected", width: "100px", right: true, text: show.db },
+  { key: "worstSqnr", title: "Worst sample", width: "150px", right: true, text: (_, i) => layers.worstSample[i] || "–" },
   { key: "max", title: "Max abs", width: "100px", right: true, text: show.figure },
   { key: "module", title: "Module", width: "270px" },
   { key: "reason", title: "Reason", width: "420px" },
@@ -113,7 +114,7 @@ function row(at) {
   made.setAttribute("role", "row");
   for (const column of COLUMNS) {
     const value = layers[column.key][i];
-    const text = column.text ? column.text(value) : value == null ? "" : String(value);
+    const text = column.text ? column.text(value, i) : value == null ? "" : String(value);
     const cell = element("span", column.right ? "n" : "", text);
     cell.setAttribute("role", "cell");
     if (column.key === "result") cell.className = `format ${value}`;
@@ -169,8 +170,8 @@ function detail(i) {
     ["Injected by its node", layers.own[i] == null ? null :
       `SQNR ${show.db(layers.ownSqnr[i])}` + (layers.ownNonfinite[i] ? `; ${layers.ownNonfinite[i]} values become NaN or infinite here` : "")],
     ["Relative L2", show.figure(layers.relative[i])],
-    ["Over batches", !(layers.worst[i] >= 0) ? null :
-      `relative L2 ${show.figure(layers.meanRelative[i])} on average, ${show.figure(layers.worstRelative[i])} in the worst, batch ${layers.worst[i]}`],
+    ["Over samples", layers.worstSqnr[i] == null ? null :
+      `mean error ${show.db(layers.meanSqnr[i])}, worst sample ${layers.worstSample[i]} (counted from 0)`],
     ["Max abs", show.figure(layers.max[i])],
     ["Cosine", layers.cosine[i] == null ? null : String(layers.cosine[i])],
     ["Elements", layers.elements[i]],
