@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pipeline.bundle import manifest
 from pipeline.bundle.manifest import Axis, File, Graph, Manifest, Plan, Precision, Role, Verdict, core_digest
 from pipeline.core import digest, serde
 from pipeline.core.artifacts import PrecisionPlan, TensorInfo
@@ -63,7 +64,7 @@ def seal(folder: Path, record: Manifest) -> Manifest:
     files = _files(folder)
     fields = {name: getattr(record, name) for name in record.__dataclass_fields__}
     record = Manifest(**{**fields, "files": files, "core": core_digest(files)})
-    (folder / "manifest.json").write_text(serde.dumps(record), encoding="utf-8")
+    (folder / "manifest.json").write_text(manifest.dumps(record), encoding="utf-8")
     return record
 
 

@@ -6,19 +6,20 @@ names every file of both; `core` is the digest of the core alone.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import PurePosixPath
 
-from pipeline.core import digest
+from pipeline.core import digest, serde
 from pipeline.core.artifacts import OutputVerdict, Provenance, TaskVerdict, TensorInfo
 
 FILE = "manifest.json"
 SIGNATURE = "manifest.json.sig"
 ATTESTATION = "attestation"
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of the record's JSON form that is written, and the only one that is read."""
 
 Shapes = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
@@ -187,6 +188,7 @@ class Manifest:
         verdict: What validation found.
         licences: SPDX expression of each thing in the bundle that has a licence of its own.
         versions: Distributions that made it, by name, and Python; absent ones are left out.
+        digest: SHA-256 of the written form of all the rest: by it damage shows where nobody signed.
     """
 
     schema: int = SCHEMA
@@ -201,6 +203,7 @@ class Manifest:
     verdict: Verdict
     licences: dict[str, str]
     versions: dict[str, str]
+    digest: str = ""
 
     def __post_init__(self) -> None:
         if self.schema != SCHEMA:
@@ -216,6 +219,24 @@ class Manifest:
             raise ValueError("plans must name at least one plan")
         if self.core != core_digest(self.files):
             raise ValueError(f"core is {self.core}, and the files give {core_digest(self.files)}")
+
+
+def dumps(record: Manifest) -> str:
+    """The written form of a manifest, with its `digest`; the same record gives the same text."""
+    bare = dataclasses.replace(record, digest="")
+    return serde.dumps(dataclasses.replace(bare, digest=digest.of_bytes(serde.dumps(bare).encode())))
+
+
+def loads(content: bytes) -> Manifest:
+    """A manifest from its written form.
+
+    Raises:
+        ValueError: It is not one, or not byte for byte as it was written.
+    """
+    record = serde.loads(Manifest, content)
+    if dumps(record).encode() != content:
+        raise ValueError("it is not as it was written: its digest does not fit the rest of it")
+    return record
 
 
 def core_files(files: Mapping[str, File]) -> dict[str, File]:

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.bundle import archive, container, verify
+from pipeline.bundle import archive, container, manifest, verify
 from pipeline.bundle.manifest import Manifest
 from pipeline.bundle.verify import Verification
-from pipeline.core import digest, serde
+from pipeline.core import digest
 from pipeline.core.errors import BundleError
 
 
@@ -53,7 +53,7 @@ def opened(bundle: Path, *, key: Path | None) -> Iterator[Opened]:
         content, signature = files.manifest, files.signature
     if digest.of_bytes(content) != proof.digest:
         raise BundleError("its manifest changed while it was verified", where=str(bundle), hint="see who writes it")
-    record = serde.loads(Manifest, content)
+    record = manifest.loads(content)
     whole = Opened(
         source=bundle, folder=bundle, manifest=record, manifest_bytes=content, signature=signature, proof=proof
     )

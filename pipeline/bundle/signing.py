@@ -6,7 +6,6 @@ What is signed are the bytes of `manifest.json` as they lie on disk, so other to
 from __future__ import annotations
 
 import base64
-import binascii
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -45,6 +44,17 @@ class Signature:
     def __post_init__(self) -> None:
         if self.algorithm != ALGORITHM:
             raise ValueError(f"algorithm must be {ALGORITHM}, got {self.algorithm!r}")
+        if base64.b64encode(self.raw).decode() != self.signature:
+            raise ValueError("signature has bits that stand for nothing")
+
+    @property
+    def raw(self) -> bytes:
+        """The bytes of the signature.
+
+        Raises:
+            ValueError: `signature` is not base64.
+        """
+        return base64.b64decode(self.signature, validate=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,9 +94,12 @@ def parse(content: bytes, where: str) -> Signature:
         SignatureError: It is not a signature of a kind that is known here.
     """
     try:
-        return serde.loads(Signature, content)
+        record = serde.loads(Signature, content)
     except ValueError as error:
         raise SignatureError("not a readable Ed25519 signature", where=where, hint=_AGAIN) from error
+    if serde.dumps(record).encode() != content:
+        raise SignatureError("not a signature as it was written: it was damaged", where=where, hint=_AGAIN)
+    return record
 
 
 def require(content: bytes, signature: bytes | None, public: Ed25519PublicKey, where: str) -> Signature:
@@ -115,8 +128,8 @@ def require(content: bytes, signature: bytes | None, public: Ed25519PublicKey, w
             hint="give the public key of whoever made the bundle, or do not trust it",
         )
     try:
-        public.verify(base64.b64decode(record.signature, validate=True), content)
-    except (InvalidSignature, binascii.Error) as error:
+        public.verify(record.raw, content)
+    except InvalidSignature as error:
         raise SignatureError(
             f"{manifest.FILE} is not what key {record.key_id[:16]}… signed: one of the two was altered",
             where=where,

@@ -7,13 +7,11 @@ an unsigned manifest too.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from pipeline.bundle import consistency, container, signing
+from pipeline.bundle import consistency, container, manifest, signing
 from pipeline.bundle.consistency import Kept
 from pipeline.bundle.container import Container, Entry
 from pipeline.bundle.manifest import File, Manifest
@@ -97,41 +95,15 @@ def verify(bundle: Path, *, key: Path | bytes | None = None) -> Verification:
 
 
 def _parse(files: Container) -> Manifest:
-    where = f"{files.where}/manifest.json"
+    where = f"{files.where}/{manifest.FILE}"
     try:
-        record = serde.loads(Manifest, files.manifest)
-        _require_exact(json.loads(files.manifest, object_pairs_hook=_unique), serde.to_value(record), "manifest")
+        return manifest.loads(files.manifest)
     except ValueError as error:
         raise BundleError(
-            f"not a valid manifest: {_first_line(error)}", where=where, hint="take the bundle again from its source"
+            f"not a valid manifest: {serde.first_mistake(error)}",
+            where=where,
+            hint="take the bundle again from its source",
         ) from error
-    return record
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object, refused where it has a key twice: readers differ in which of the two counts."""
-    if len({key for key, _ in pairs}) != len(pairs):
-        raise ValueError("a JSON object has the same key twice")
-    return dict(pairs)
-
-
-def _require_exact(given: Any, known: Any, path: str) -> None:
-    """Refuse what the reading left out or turned into something else."""
-    match given, known:
-        case dict(), dict():
-            for name, value in given.items():
-                if name not in known:
-                    raise ValueError(f"{path}.{name}: unknown field")
-                _require_exact(value, known[name], f"{path}.{name}")
-        case list(), list() if len(given) == len(known):
-            for index, (one, other) in enumerate(zip(given, known, strict=True)):
-                _require_exact(one, other, f"{path}[{index}]")
-        case _ if type(given) is type(known) and given == known:
-            return
-        case int(), float() if not isinstance(given, bool) and given == known:
-            return
-        case _:
-            raise ValueError(f"{path}: {given!r} stands for {known!r}")
 
 
 def _survey(files: Container, record: Manifest) -> tuple[dict[str, Kept], tuple[str, ...]]:
@@ -200,9 +172,3 @@ def _warnings(
     for reason in record.verdict.overridden:
         yield f"shipped although: {reason}"
     yield from consistency.unread(record, kept)
-
-
-def _first_line(error: ValueError) -> str:
-    """The first mistake that pydantic found, on one line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return ": ".join(lines[1:3]) if len(lines) > 2 else lines[0]

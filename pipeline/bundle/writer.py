@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipeline.bundle import manifest
 from pipeline.bundle.manifest import File, Manifest, Role
-from pipeline.core import digest, serde
+from pipeline.core import digest
 from pipeline.core.errors import ShipError
 from pipeline.core.progress import Progress
 
@@ -43,7 +43,7 @@ class Writer:
     def finish(self, record: Manifest) -> str:
         """Write `manifest.json`; returns its digest."""
         path = self.folder / manifest.FILE
-        path.write_text(serde.dumps(record), encoding="utf-8")
+        path.write_text(manifest.dumps(record), encoding="utf-8")
         return digest.of_file(path)
 
     @contextmanager

@@ -46,7 +46,7 @@ def seal(folder: Path, before: Opened, record: Manifest, findings: tuple[Finding
     record = _put_evidence(folder, before, record, findings)
     record = _put_readme(folder, record)
     record = _put_provenance(folder, before, record, findings)
-    (folder / manifest.FILE).write_text(serde.dumps(record), encoding="utf-8")
+    (folder / manifest.FILE).write_text(manifest.dumps(record), encoding="utf-8")
     if sign is not None:
         signing.sign(folder, signing.read_private(sign))
     return record

@@ -137,6 +137,20 @@ def test_a_signature_in_another_base64_is_refused(signed):
     refusal(bundle, key)
 
 
+def test_every_bit_of_a_signature_counts(signed):
+    """The last characters of base64 have bits that stand for nothing."""
+    bundle, key = signed
+    path = bundle / "manifest.json.sig"
+    content = path.read_bytes()
+    for bit in range(8 * len(content)):
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(flipped)
+        refusal(bundle, key)
+    path.write_bytes(content)
+    verify.verify(bundle, key=key)
+
+
 def test_signing_twice_gives_the_same_bytes(made, signed):
     bundle, _ = signed
     before = (bundle / "manifest.json.sig").read_bytes()

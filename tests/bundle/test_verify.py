@@ -95,6 +95,17 @@ def test_an_invalid_manifest_is_refused(bundle, change):
         verify.read(bundle)
 
 
+def test_a_flipped_bit_anywhere_in_a_manifest_that_nobody_signed_is_found(bundle):
+    path = bundle / "manifest.json"
+    content = path.read_bytes()
+    for position in range(len(content)):
+        path.write_bytes(content[:position] + bytes([content[position] ^ 1 << position % 8]) + content[position + 1 :])
+        with pytest.raises(BundleError, match="not a valid manifest: "):
+            verify.read(bundle)
+    path.write_bytes(content)
+    verify.verify(bundle)
+
+
 def test_a_folder_without_manifest_is_no_bundle(tmp_path):
     with pytest.raises(BundleError) as caught:
         verify.verify(tmp_path)

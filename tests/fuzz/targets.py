@@ -193,7 +193,8 @@ def _of_bundle(name: str, scratch: Path) -> list[bytes]:
     if name == "manifest":
         return [(folder / "manifest.json").read_bytes()]
     if name == "signature":
-        return [b'{"algorithm": "ed25519", "key_id": "' + b"a" * 64 + b'", "signature": "' + b"A" * 86 + b'=="}']
+        given = signing.Signature(algorithm=signing.ALGORITHM, key_id="a" * 64, signature="A" * 86 + "==")
+        return [serde.dumps(given).encode()]
     archive.pack(folder, scratch / "bundle.tar.zst")
     return [(scratch / "bundle.tar.zst").read_bytes()]
 
