@@ -23,12 +23,16 @@ from pipeline.core.errors import CalibrationError
 from pipeline.core.spec import InputSpec
 
 
+ALIKE = 2.0
+"""How many times the elements of the smallest sample of a batch, its padding apart, the largest may have."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldOut:
     """The two sides.
 
     Attributes:
-        seen: Batches that the search may look at.
+        seen: Batches that the search may look at, each of samples of about one size.
         seen_samples: Samples in them.
         validation: Batches for outputs.
         validation_samples: Samples in them.
@@ -84,10 +88,22 @@ def _seen(
     for file in files:
         keys = _keys(file, inputs)
         rows = [row for row, key in enumerate(keys) if key not in apart][: most - len(found)]
-        if rows:
-            found += [keys[row] for row in rows]
-            parts.append(_part(file, rows, inputs, folder / f"seen_{len(parts):04d}.npz"))
+        found += [keys[row] for row in rows]
+        for part in _alike(file, rows, inputs):
+            parts.append(_part(file, part, inputs, folder / f"seen_{len(parts):04d}.npz"))
     return tuple(parts), found
+
+
+def _alike(file: Path, rows: Sequence[int], inputs: Mapping[str, InputSpec]) -> list[list[int]]:
+    """Rows of a batch, the smallest sample first, divided where one would have to be padded far."""
+    arrays = batches.read(file, list(inputs))
+    sizes = {row: sum(array.size for array in single_samples.taken(arrays, inputs, [row]).values()) for row in rows}
+    found: list[list[int]] = []
+    for row in sorted(rows, key=sizes.__getitem__):
+        if not found or sizes[row] > ALIKE * sizes[found[-1][0]]:
+            found.append([])
+        found[-1].append(row)
+    return found
 
 
 def _unseen(
