@@ -22,7 +22,6 @@ from pipeline.core.artifacts import Samples, SampleSet
 from pipeline.core.errors import CalibrationError
 from pipeline.core.spec import InputSpec
 
-
 ALIKE = 2.0
 """How many times the elements of the smallest sample of a batch, its padding apart, the largest may have."""
 
