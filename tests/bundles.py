@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pipeline.bundle import manifest
+from pipeline.bundle import manifest, sbom
 from pipeline.bundle.manifest import Axis, File, Graph, Manifest, Plan, Precision, Role, Verdict, core_digest
 from pipeline.core import digest, serde
 from pipeline.core.artifacts import PrecisionPlan, TensorInfo
@@ -68,6 +68,13 @@ def seal(folder: Path, record: Manifest) -> Manifest:
     return record
 
 
+def add_materials(folder: Path, record: Manifest) -> Manifest:
+    """Give a bundle a bill of materials."""
+    text = sbom.render(record.engine, record.files, {"weights": record.weights}, epoch=None)
+    (folder / sbom.FILE).write_text(text, encoding="utf-8")
+    return seal(folder, record)
+
+
 def _record(plans: tuple[Plan, ...], recipe: PrecisionPlan, **more: Any) -> Manifest:
     zero = File(role=Role.ONNX, size=0, sha256="0" * 64)
     names = ["model.onnx", "emulated.onnx", "precision.json", *(item.path for item in plans)]
@@ -128,5 +135,10 @@ def _files(folder: Path) -> dict[str, File]:
 def _role(name: str) -> Role:
     if name.startswith("tokenizer/"):
         return Role.TOKENIZER
-    fixed = {"emulated.onnx": Role.EMULATED, "precision.json": Role.PRECISION, "README.md": Role.README}
+    fixed = {
+        "emulated.onnx": Role.EMULATED,
+        "precision.json": Role.PRECISION,
+        "README.md": Role.README,
+        sbom.FILE: Role.SBOM,
+    }
     return fixed.get(name, Role.PLAN if name.endswith(".plan") else Role.ONNX)

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from pipeline.bundle import manifest
+from pipeline.bundle import manifest, sbom
 from pipeline.bundle.manifest import File, Manifest, Plan, Role
 from pipeline.core import plan_header, serde
 from pipeline.core.artifacts import PrecisionPlan, ValidationReport
@@ -18,6 +18,9 @@ PROVENANCE = f"{manifest.ATTESTATION}/provenance.intoto.json"
 LARGEST = 64 << 20
 """A record larger than this many bytes is not read; the digests of it are compared all the same."""
 
+RECORDS = (Role.PRECISION, Role.REPORT, Role.PROVENANCE, Role.SBOM)
+"""Files that are read whole."""
+
 Kept = bytes
 """The content of a record, or the head of a plan."""
 
@@ -26,7 +29,7 @@ def kept_bytes(file: File) -> int:
     """Bytes of a file that the checks here read."""
     if file.role is Role.PLAN:
         return plan_header.SIZE
-    return file.size if file.role in (Role.PRECISION, Role.REPORT, Role.PROVENANCE) and file.size <= LARGEST else 0
+    return file.size if file.role in RECORDS and file.size <= LARGEST else 0
 
 
 def problems(record: Manifest, kept: Mapping[str, Kept]) -> Iterator[str]:
@@ -44,6 +47,8 @@ def problems(record: Manifest, kept: Mapping[str, Kept]) -> Iterator[str]:
         yield from _about_report(record, recipe, report)
     if PROVENANCE in record.files:
         yield from _about_provenance(record, kept[PROVENANCE])
+    if sbom.FILE in record.files:
+        yield from _about_materials(record, kept[sbom.FILE])
 
 
 def checked(record: Manifest, kept: Mapping[str, Kept]) -> Iterator[str]:
@@ -56,6 +61,8 @@ def checked(record: Manifest, kept: Mapping[str, Kept]) -> Iterator[str]:
         yield f"{REPORT} is about this precision plan and these weights, and has the verdict in the manifest"
     if PROVENANCE in record.files:
         yield f"{PROVENANCE} is about these files"
+    if sbom.FILE in record.files:
+        yield f"{sbom.FILE} lists these files"
 
 
 def unread(record: Manifest, kept: Mapping[str, Kept]) -> Iterator[str]:
@@ -122,3 +129,14 @@ def _about_provenance(record: Manifest, content: Kept) -> Iterator[str]:
         return
     if subject != core:
         yield f"{PROVENANCE}: its subject is not the core of this bundle"
+
+
+def _about_materials(record: Manifest, content: Kept) -> Iterator[str]:
+    try:
+        components = [item for item in json.loads(content)["components"] if item["type"] == "file"]
+        found = {item["name"]: [entry["content"] for entry in item["hashes"]] for item in components}
+    except (ValueError, KeyError, TypeError, RecursionError):
+        yield f"{sbom.FILE}: not a bill of materials in CycloneDX"
+        return
+    if found != {name: [file.sha256] for name, file in sbom.listed(record.files).items()}:
+        yield f"{sbom.FILE}: the files that it lists are not those of this bundle"

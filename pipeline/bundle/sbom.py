@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import datetime
 import importlib.metadata
+import json
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from pipeline.bundle.manifest import File, core_digest, core_files
+from pipeline.bundle.manifest import File, Role, core_digest, core_files
 from pipeline.core.artifacts import Provenance
+from pipeline.core.errors import BundleError
 
 if TYPE_CHECKING:
     from cyclonedx.model import HashType
@@ -54,20 +56,55 @@ def render(engine: str, files: Mapping[str, File], sources: Mapping[str, Provena
 
     Args:
         engine: Name of the engine.
-        files: Files of the bundle; those of its core enter.
+        files: Files of the bundle; those that `listed` gives enter.
         sources: Where weights and tokenizer come from, by what they are.
         epoch: Seconds since 1970 that it is dated with; None for no date.
     """
+    return _written(engine, files, (*_sources(sources), *_tools()), epoch)
+
+
+def renew(before: bytes, engine: str, files: Mapping[str, File], *, epoch: int | None) -> str:
+    """The bill of materials of a bundle whose files are others now: the tools of this machine join those of before.
+
+    Args:
+        before: The bill of materials that the bundle had.
+        engine: See `render`.
+        files: See `render`.
+        epoch: See `render`.
+
+    Raises:
+        BundleError: `before` is not one in CycloneDX.
+    """
+    from cyclonedx.exception import CycloneDxException
+    from cyclonedx.model.bom import Bom
+    from cyclonedx.model.component import Component, ComponentType
+
+    try:
+        known: Iterable[Component] = Bom.from_json(data=json.loads(before)).components  # type: ignore[attr-defined]
+    except (CycloneDxException, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise BundleError("not a bill of materials in CycloneDX", where=FILE) from error
+    kept = [item for item in known if item.type is not ComponentType.FILE]
+    components = {str(item.bom_ref): item for item in (*kept, *_tools())}
+    return _written(engine, files, components.values(), epoch)
+
+
+def listed(files: Mapping[str, File]) -> dict[str, File]:
+    """The files that a bill of materials lists: the core, without itself and without the README, which comes after."""
+    return {name: file for name, file in core_files(files).items() if file.role not in (Role.SBOM, Role.README)}
+
+
+def _written(engine: str, files: Mapping[str, File], others: Iterable[Component], epoch: int | None) -> str:
     from cyclonedx.model.bom import Bom
     from cyclonedx.model.component import Component, ComponentType
     from cyclonedx.output.json import JsonV1Dot6
 
-    bom = Bom(serial_number=uuid.uuid5(NAMESPACE, core_digest(files)))
+    core = core_digest(listed(files))
+    bom = Bom(serial_number=uuid.uuid5(NAMESPACE, core))
     bom.metadata.component = Component(
-        type=ComponentType.MACHINE_LEARNING_MODEL, name=engine, bom_ref="bundle", version=core_digest(files)[:16]
+        type=ComponentType.MACHINE_LEARNING_MODEL, name=engine, bom_ref="bundle", version=core[:16]
     )
     bom.metadata.timestamp = _date(epoch)  # type: ignore[assignment]
-    for component in (*_files(files), *_sources(sources), *_tools()):
+    for component in (*_files(files), *others):
         bom.components.add(component)
     bom.register_dependency(bom.metadata.component, list(bom.components))
     return JsonV1Dot6(bom).output_as_string(indent=1) + "\n"
@@ -80,7 +117,7 @@ def _date(epoch: int | None) -> datetime.datetime | None:
 def _files(files: Mapping[str, File]) -> Iterator[Component]:
     from cyclonedx.model.component import Component, ComponentType
 
-    for name, file in core_files(files).items():
+    for name, file in listed(files).items():
         yield Component(type=ComponentType.FILE, name=name, bom_ref=f"file:{name}", hashes=[_sha256(file.sha256)])
 
 
@@ -112,7 +149,7 @@ def _tools() -> Iterator[Component]:
             type=ComponentType.LIBRARY,
             name=name,
             version=version,
-            bom_ref=f"pypi:{name}",
+            bom_ref=f"pypi:{name}@{version}",
             purl=PackageURL("pypi", name=name, version=version),
             licenses=_licences(_stated(found)),
         )

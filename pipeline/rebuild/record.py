@@ -1,4 +1,4 @@
-"""Writing a rebuild into the bundle: plans, evidence, provenance, README, manifest and signature."""
+"""Writing a rebuild into the bundle: plans, evidence, materials, README, provenance, manifest and signature."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from pipeline.bundle import describe, manifest, provenance, readme, signing
+from pipeline.bundle import archive, describe, manifest, provenance, readme, sbom, signing
 from pipeline.bundle.consistency import PROVENANCE
 from pipeline.bundle.manifest import ATTESTATION, File, Manifest, Role, core_digest, core_files
 from pipeline.bundle.opening import Opened
@@ -44,6 +44,7 @@ def seal(folder: Path, before: Opened, record: Manifest, findings: tuple[Finding
     (folder / manifest.SIGNATURE).unlink(missing_ok=True)
     record = _state_limits(record, findings)
     record = _put_evidence(folder, before, record, findings)
+    record = _put_materials(folder, record)
     record = _put_readme(folder, record)
     record = _put_provenance(folder, before, record, findings)
     (folder / manifest.FILE).write_text(manifest.dumps(record), encoding="utf-8")
@@ -72,6 +73,15 @@ def _put_evidence(folder: Path, before: Opened, record: Manifest, findings: tupl
         evidence = {"plan": name, "rebuilt_from": before.proof.digest, "checks": checks}
         files[path] = _put(folder, path, serde.dumps(evidence), Role.REPORT)
     return _with(record, files)
+
+
+def _put_materials(folder: Path, record: Manifest) -> Manifest:
+    """Renew the bill of materials where there is one: the new plans, and the tools that made them."""
+    if sbom.FILE not in record.files:
+        return record
+    before = (folder / sbom.FILE).read_bytes()
+    text = sbom.renew(before, record.engine, record.files, epoch=archive.given_epoch())
+    return _with(record, {**record.files, sbom.FILE: _put(folder, sbom.FILE, text, Role.SBOM)})
 
 
 def _put_readme(folder: Path, record: Manifest) -> Manifest:

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from pipeline.bundle import manifest, verify
-from pipeline.bundle.manifest import File
+from pipeline.bundle import manifest, sbom, verify
+from pipeline.bundle.manifest import File, Role
 from pipeline.core import digest, serde
 from pipeline.core.artifacts import PrecisionPlan, ValidationReport
 from pipeline.core.errors import BundleError
@@ -25,22 +25,25 @@ def bundle(tmp_path):
 def replace(bundle, name, content):
     """Put other content in place of a file, and name it in the manifest."""
     record = verify.read(bundle)
-    (bundle / name).write_bytes(content)
-    files = {
-        **record.files,
-        name: File(role=record.files[name].role, size=len(content), sha256=digest.of_bytes(content)),
-    }
+    files = {**record.files, name: put(bundle, name, record.files[name].role, content)}
     write(bundle, dataclasses.replace(record, files=files, core=manifest.core_digest(files)))
 
 
+def put(bundle, name, role, content):
+    (bundle / name).write_bytes(content)
+    return File(role=role, size=len(content), sha256=digest.of_bytes(content))
+
+
 def write(bundle, record):
-    """Write the manifest, and a provenance that knows its core."""
+    """Write the manifest, and a bill of materials and a provenance that know its core."""
+    materials = sbom.renew((bundle / sbom.FILE).read_bytes(), record.engine, record.files, epoch=None)
+    files = {**record.files, sbom.FILE: put(bundle, sbom.FILE, Role.SBOM, materials.encode())}
+    record = dataclasses.replace(record, files=files, core=manifest.core_digest(files))
     path = bundle / PROVENANCE
     statement = json.loads(path.read_text())
     core = manifest.core_files(record.files)
     statement["subject"] = [{"name": name, "digest": {"sha256": file.sha256}} for name, file in core.items()]
-    path.write_text(json.dumps(statement))
-    named = File(role=record.files[PROVENANCE].role, size=path.stat().st_size, sha256=digest.of_file(path))
+    named = put(bundle, PROVENANCE, Role.PROVENANCE, json.dumps(statement).encode())
     (bundle / "manifest.json").write_text(
         manifest.dumps(dataclasses.replace(record, files={**record.files, PROVENANCE: named}))
     )
@@ -113,12 +116,27 @@ def test_a_recipe_of_something_else(bundle):
 def test_a_provenance_of_something_else(bundle):
     record = verify.read(bundle)
     for content in (b"{}", b"[]", json.dumps({"subject": []}).encode()):
-        (bundle / PROVENANCE).write_bytes(content)
-        named = File(role=record.files[PROVENANCE].role, size=len(content), sha256=digest.of_bytes(content))
+        named = put(bundle, PROVENANCE, Role.PROVENANCE, content)
         (bundle / "manifest.json").write_text(
             manifest.dumps(dataclasses.replace(record, files={**record.files, PROVENANCE: named}))
         )
         assert problems(bundle)[0].startswith(f"{PROVENANCE}: ")
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"[]", "not a bill of materials in CycloneDX"),
+        (b'{"components": [{"type": "file", "name": "x"}]}', "not a bill of materials in CycloneDX"),
+        (b'{"components": []}', "the files that it lists are not those of this bundle"),
+    ],
+)
+def test_a_bill_of_materials_of_something_else(bundle, content, expected):
+    record = verify.read(bundle)
+    files = {**record.files, sbom.FILE: put(bundle, sbom.FILE, Role.SBOM, content)}
+    changed = dataclasses.replace(record, files=files, core=manifest.core_digest(files))
+    (bundle / "manifest.json").write_text(manifest.dumps(changed))
+    assert f"{sbom.FILE}: {expected}" in problems(bundle)
 
 
 def test_a_manifest_with_more_than_its_fields_or_a_key_twice_is_refused(bundle):

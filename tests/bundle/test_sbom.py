@@ -7,6 +7,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 
 from pipeline.bundle import sbom
 from pipeline.bundle.manifest import File, Role
+from pipeline.core.errors import BundleError
 from tests import records
 
 FILES = {
@@ -20,7 +21,11 @@ def made(files=FILES, epoch=None, provenance=records.REAL):
 
 
 def components():
-    return {item["bom-ref"]: item for item in json.loads(made())["components"]}
+    return by_name(made())
+
+
+def by_name(text):
+    return {item["bom-ref"].partition("@")[0]: item for item in json.loads(text)["components"]}
 
 
 @pytest.mark.parametrize("epoch", [None, 0, 1767225600])
@@ -66,3 +71,25 @@ def test_a_licence_that_nobody_stated_is_said_so():
     text = made(provenance=unknown)
     assert '"name": "NOASSERTION"' in text
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+
+
+def test_a_renewed_one_lists_the_files_of_now_and_keeps_what_the_others_were_made_with():
+    torch = made().replace("pypi:numpy@", "pypi:elsewhere@").replace('"numpy"', '"elsewhere"')
+    plan = {"new.plan": File(role=Role.PLAN, size=1, sha256="4" * 64)}
+    text = sbom.renew(torch.encode(), "tiny", {**FILES, **plan}, epoch=None)
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    found = by_name(text)
+    assert found["file:new.plan"]["hashes"] == [{"alg": "SHA-256", "content": "4" * 64}]
+    assert {"weights", "pypi:elsewhere", "pypi:numpy", "file:model.onnx"} <= found.keys()
+    assert json.loads(text)["serialNumber"] == json.loads(made({**FILES, **plan}))["serialNumber"]
+
+
+def test_a_renewed_one_of_the_same_files_is_the_same():
+    assert sbom.renew(made().encode(), "tiny", FILES, epoch=None) == made()
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"components": 1}', b'{"components": [{"type": "what"}]}'])
+def test_what_is_no_bill_of_materials_cannot_be_renewed(content):
+    with pytest.raises(BundleError) as caught:
+        sbom.renew(content, "tiny", FILES, epoch=None)
+    assert str(caught.value) == "sbom.cdx.json: not a bill of materials in CycloneDX"

@@ -35,6 +35,7 @@ def test_a_whole_bundle(bundle):
         "precision.json is the recipe in the manifest",
         "attestation/report.json is about this precision plan and these weights, and has the verdict in the manifest",
         "attestation/provenance.intoto.json is about these files",
+        "sbom.cdx.json lists these files",
     )
     assert found.warnings == ("not signed: damage is detected, tampering is not",)
     assert not found.trusted

@@ -15,7 +15,7 @@ from tests import bundles, encoder
 def shipped(tmp_path_factory):
     """A bundle with a plan that TensorRT-RTX could have built."""
     folder = tmp_path_factory.mktemp("shipped") / "bundle"
-    bundles.write(folder, extra={"README.md": b"before"})
+    bundles.add_materials(folder, bundles.write(folder, extra={"README.md": b"before"}))
     return folder
 
 
@@ -141,7 +141,9 @@ def test_rebuild_adds_a_checked_plan_from_the_bundle_alone_and_signs_it(shipped,
     ]
     assert record.core != before.core
     assert record.verdict.not_run[-1].startswith("tensorrt-rtx-sm80.plan: rebuilt from this bundle; not run here: ")
-    assert {name: file for name, file in before.files.items() if name != "README.md"}.items() <= record.files.items()
+    renewed = ("README.md", "sbom.cdx.json")
+    assert {name: file for name, file in before.files.items() if name not in renewed}.items() <= record.files.items()
+    assert "sbom.cdx.json lists these files" in verify.verify(new).checked
     again = call("rebuild", new, "--target", "8.0", "--key", tmp_path / "public.pem")
     assert again.exit_code == 0, again.output
     assert "not signed: sign it with --sign KEY" in again.stdout
