@@ -9,7 +9,7 @@ from typing import Any
 from pipeline import publish
 from pipeline.bundle import archive
 from pipeline.core import clones, digest, spec_file, trees
-from pipeline.core.artifacts import Invocation, Samples, Scratchpad, Stripped, Weights
+from pipeline.core.artifacts import GpuAtHand, Invocation, Samples, Scratchpad, Stripped, Weights
 from pipeline.core.errors import ShipError
 from pipeline.core.order import ORDER
 from pipeline.core.runner import Handle, Runner
@@ -221,6 +221,7 @@ class Line:
             engine=self.spec.name,
             exported=self.done["export"],
             reference=self.done["canonicalise"],
+            decided=reference_of(self.done),
             mixed=mixed_of(self.done),
             plan=plan_of(self.done),
             plans=self.done["build"],
@@ -228,8 +229,7 @@ class Line:
             inputs=self.spec.inputs,
             task=self.spec.task,
             tolerances=self.spec.tolerances,
-            gpu=_gpu(),
-            gpu_check=self.options.gpu_check,
+            gpu=GpuAtHand(names=_gpu(), check=self.options.gpu_check),
             axes=self.spec.axes,
         )
 

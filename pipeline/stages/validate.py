@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.core.artifacts import EnginePlans, OnnxModel, PrecisionPlan, Samples, ValidationReport
+from pipeline.core.artifacts import EnginePlans, GpuAtHand, OnnxModel, PrecisionPlan, Samples, ValidationReport
 from pipeline.core.errors import ValidationError
 from pipeline.core.progress import Progress
 from pipeline.core.spec import AxisRange, InputSpec, TaskSpec, ToleranceSpec
@@ -12,7 +12,7 @@ from pipeline.core.stage import stage
 
 
 @stage(
-    version=1,
+    version=2,
     rooms=(
         "analysis",
         "precision",
@@ -30,6 +30,7 @@ def validate(
     engine: str,
     exported: OnnxModel,
     reference: OnnxModel,
+    decided: OnnxModel,
     mixed: OnnxModel,
     plan: PrecisionPlan,
     plans: EnginePlans,
@@ -37,8 +38,7 @@ def validate(
     inputs: dict[str, InputSpec],
     task: TaskSpec | None,
     tolerances: ToleranceSpec,
-    gpu: str,
-    gpu_check: bool,
+    gpu: GpuAtHand,
     axes: dict[str, AxisRange] | None = None,
     *,
     out: Path,
@@ -53,15 +53,15 @@ def validate(
         engine: Name of the engine, for the report.
         exported: Reference of outputs and of the task metric.
         reference: The canonical model: reference of layers.
-        mixed: What `plan` made of `reference`.
+        decided: The fp32 model that `plan` decides about: `reference`, or what rescaling made of it.
+        mixed: What `plan` made of `decided`; its fates tell of the tensors of `reference`.
         plan: The precision plan.
         plans: What was built of `mixed`.
         samples: Their `validation` and `task` sets are used.
         inputs: Graph inputs, with the axes that they mask.
         task: The task metric.
         tolerances: What a comparison may differ by.
-        gpu: The GPU of this machine, or "": a report made without one does not stand for a machine that has one.
-        gpu_check: On a GPU, also run a tapped engine beside the plan, and time fp32, low and mixed engines.
+        gpu: The GPU of this machine, and whether to do more on it than run the plan.
         axes: Sizes of every dynamic axis: the largest and the smallest are tried as extremes.
         out: Not used: the report is the whole result.
         progress: Told of each batch.
@@ -70,14 +70,16 @@ def validate(
         ValidationError: A tensor or an output cannot be compared: it has another shape, or vanished without a reason.
     """
     from pipeline.analysis.verdict import validation
+    from pipeline.analysis.verdict.subject import Subject
 
     if task is not None and samples.task is None:
         raise ValidationError("the spec names a task metric, and there are no task samples", where=engine)
     return validation.report(
-        validation.Subject(
+        Subject(
             engine=engine,
             exported=exported,
             reference=reference,
+            decided=decided,
             mixed=mixed,
             plan=plan,
             plans=plans,
@@ -88,5 +90,5 @@ def validate(
         task,
         tolerances,
         progress,
-        gpu_check=gpu_check,
+        gpu_check=gpu.check,
     )

@@ -81,7 +81,7 @@ def judge(tmp_path: Path) -> Judge:
         found, gaps = compare(reference, emulate(mixed), (), [batch], {}, Silent(), alone=True)
         judged = layers(reference, mixed, {}, found, gaps, 12.0)
         suspected = blame.find(reference, mixed, judged, Format.FP16)
-        ranges = magnitudes.of_tensors(path, suspected.suspects(), Format.FP16, [batch], {}, Silent())
+        ranges = magnitudes.of_tensors(reference, suspected.suspects(), Format.FP16, [batch], {}, Silent())
         return blame.told(suspected, ranges)
 
     return run

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -35,3 +38,12 @@ def test_nothing_does_not_agree_with_nothing() -> None:
 
 def test_shapes_must_match() -> None:
     assert not agrees(np.ones((2, 1)), np.ones((1, 2)), atol=1, rtol=1)
+
+
+def test_no_import_of_torch_is_needed_to_compare_arrays() -> None:
+    code = (
+        "import sys, numpy as np; from pipeline.backends.comparator import agrees; one = np.ones(3, np.float32); "
+        "assert agrees(one, one, atol=0, rtol=0) and not agrees(one, one + 1, atol=0, rtol=0); "
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

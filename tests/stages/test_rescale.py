@@ -1,6 +1,7 @@
 """rescale: a layer that is out of range is brought in by powers of two, or refused with the count."""
 
 import dataclasses
+import math
 
 import numpy as np
 import onnx_ir as ir
@@ -9,6 +10,7 @@ import pytest
 from pipeline.core.artifacts import (
     Fate,
     FusionBaseline,
+    GpuAtHand,
     Place,
     Provenance,
     Samples,
@@ -173,6 +175,7 @@ def test_from_overflow_to_a_plan_that_keeps_the_fp16_product(line):
         engine="net",
         exported=line.reference,
         reference=line.reference,
+        decided=line.rescaled.model,
         mixed=mixed,
         plan=plan,
         plans=plans,
@@ -180,8 +183,7 @@ def test_from_overflow_to_a_plan_that_keeps_the_fp16_product(line):
         inputs=INPUTS,
         task=None,
         tolerances=ToleranceSpec(),
-        gpu="",
-        **extra(validate),
+        gpu=GpuAtHand(),
         out=line.out("validate"),
         progress=Silent(),
     )
@@ -189,13 +191,9 @@ def test_from_overflow_to_a_plan_that_keeps_the_fp16_product(line):
     assert [check.name for check in report.made] == ["rescaled", "equal in fp32"]
     sqnr = {layer.tensor: layer.stats.sqnr_db for layer in report.layers}
     assert min(sqnr["h"], sqnr["hb"], sqnr["a"]) > 60, "compared un-scaled"
-
-
-def extra(stage):
-    """Parameters of `validate` that stand for a GPU that is not there."""
-    import inspect
-
-    return {name: False for name in inspect.signature(stage.function).parameters if name == "gpu_check"}
+    (whole,) = report.contributions
+    assert (whole.module, whole.share) == ("", 1.0)
+    assert -10 * math.log10(whole.noise) == pytest.approx(report.outputs[0].stats.sqnr_db, abs=3), "rounding all of it"
 
 
 def test_without_rescaling_the_product_is_fp32(tmp_path):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+import onnx_ir as ir
+
 from pipeline.analysis import batches
 from pipeline.analysis.comparison.compare import keep_only, mask_input, shape_of
 from pipeline.analysis.comparison.masks import mask_of
@@ -13,13 +15,12 @@ from pipeline.core.artifacts import TensorRange
 from pipeline.core.formats import Format
 from pipeline.core.progress import Progress
 from pipeline.core.spec import InputSpec
-from pipeline.graph import io
 from pipeline.precision import ranges
 from pipeline.precision.instrument import Tap, as_float, attach, results
 
 
 def of_tensors(
-    model: Path,
+    model: ir.Model,
     names: Collection[str],
     low: Format,
     files: Sequence[Path],
@@ -31,7 +32,7 @@ def of_tensors(
     Masked elements count as zeros.
 
     Args:
-        model: An fp32 model.
+        model: An fp32 model, which is left as it is.
         names: Float tensors of its main graph.
         low: The format whose losses are counted.
         files: Batches.
@@ -40,7 +41,7 @@ def of_tensors(
     """
     if not names:
         return {}
-    loaded, reducer = io.load(model), ranges.full(low)
+    loaded, reducer = model.clone(), ranges.full(low)
     graph = loaded.graph
     fed = [str(value.name) for value in graph.inputs]
     values = {str(v.name): v for v in (*graph.inputs, *(v for node in graph for v in node.outputs))}

@@ -43,8 +43,8 @@ def tried(
     """Run every extreme through both graphs.
 
     Args:
-        reference: The fp32 model; it is changed.
-        emulated: The mixed graph with its roundings, in fp32; it is changed.
+        reference: The fp32 model.
+        emulated: The mixed graph with its roundings, in fp32.
         fates: What became of the reference's tensors in it.
         inputs: Graph inputs.
         axes: Sizes of every dynamic axis.
@@ -54,8 +54,9 @@ def tried(
     found = tuple(cases(reference.graph, inputs, axes, files))
     if not found:
         return ()
-    places = _places(reference, fates)
-    names = [name for name in places if name in _values(emulated)]
+    there = _values(emulated)
+    places = {name: place for name, place in _places(reference, fates).items() if place.now in there}
+    names = list(places)
     mixed = _Watched(emulated, [places[name].now for name in names])
     looked = [mixed(case.feeds) for case in found]
     suspects = sorted({name for odd, _ in looked for name in names if places[name].now in odd})
@@ -100,9 +101,10 @@ def _values(model: ir.Model) -> dict[str, ir.Value]:
 
 
 class _Watched:
-    """A model that gives its outputs, and the names of tensors that held NaN or infinities."""
+    """A copy of a model that gives its outputs, and the names of tensors that held NaN or infinities."""
 
-    def __init__(self, model: ir.Model, watched: Collection[str]) -> None:
+    def __init__(self, original: ir.Model, watched: Collection[str]) -> None:
+        model = original.clone()
         values = _values(model)
         self.watched = list(dict.fromkeys(watched))
         self.outputs = [str(value.name) for value in model.graph.outputs]

@@ -16,7 +16,7 @@ from pipeline.core.artifacts.engines import (
     LostFusion,
     PlanText,
 )
-from pipeline.core.artifacts.gpu import GpuCheck, Latency, View
+from pipeline.core.artifacts.gpu import GpuAtHand, GpuCheck, Latency, View
 from pipeline.core.artifacts.models import (
     Check,
     Fate,
@@ -97,6 +97,7 @@ __all__ = [
     "Fate",
     "Files",
     "FusionBaseline",
+    "GpuAtHand",
     "GpuCheck",
     "Growing",
     "Injected",

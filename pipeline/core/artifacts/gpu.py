@@ -8,6 +8,19 @@ from pipeline.core.artifacts.differences import ErrorStats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GpuAtHand:
+    """The GPU of the machine that validates: a report made without one does not stand for a machine that has one.
+
+    Attributes:
+        names: Its name and compute capability, those of several with commas between them, or "".
+        check: Whether to run a tapped engine beside the plan on it, and to time fp32, low and mixed engines.
+    """
+
+    names: str = ""
+    check: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class View:
     """One tensor as two engines of the same graph compute it, each against the fp32 reference.
 
