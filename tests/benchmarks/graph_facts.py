@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,10 +116,9 @@ def _emulations(mixed: ir.Model) -> dict[str, ir.Model]:
     return variants
 
 
-def _worst(values: list[float], pick: object) -> float:
-    """NaN where any is NaN."""
-    found = np.array(values)
-    return float("nan") if np.isnan(found).any() else float(found.min() if pick is min else found.max())
+def _worst(values: list[float], pick: Callable[[list[float]], float]) -> float:
+    """What `pick` takes of them; NaN where any is NaN."""
+    return math.nan if any(map(math.isnan, values)) else pick(values)
 
 
 def _task(runs: Mapping[str, Session], exported: OnnxModel, spec: EngineSpec, samples: Samples) -> float | None:
@@ -145,13 +145,19 @@ def _masked(runs: Mapping[str, Session], exported: OnnxModel, spec: EngineSpec, 
 
 
 def _casts_floats(node: ir.Node) -> bool:
-    return node.op_type == "Cast" and node.inputs[0].dtype in FLOATS and node.outputs[0].dtype in FLOATS  # type: ignore[union-attr]
+    source = _cast_from(node)
+    return source is not None and source.dtype in FLOATS and node.outputs[0].dtype in FLOATS
+
+
+def _cast_from(node: ir.Node | None) -> ir.Value | None:
+    return node.inputs[0] if node is not None and node.op_type == "Cast" else None
 
 
 def _asks_for_sums(node: ir.Node) -> bool:
-    if not _casts_floats(node):
+    source = _cast_from(node)
+    if source is None or not _casts_floats(node):
         return False
-    producer = node.inputs[0].producer()  # type: ignore[union-attr]
+    producer = source.producer()
     readers = [use.node for use in node.outputs[0].uses()]
     widens = _is_widened(node.outputs[0]) and all(reader.op_type in WEIGHTED for reader in readers)
     return (widens and bool(readers)) or (
@@ -172,8 +178,8 @@ def _is_wide(node: ir.Node) -> bool:
 
 
 def _is_widened(value: ir.Value) -> bool:
-    cast = value.producer()
-    return cast is not None and _casts_floats(cast) and cast.inputs[0].dtype in LOW  # type: ignore[union-attr]
+    source = _cast_from(value.producer())
+    return source is not None and source.dtype in LOW and value.dtype in FLOATS
 
 
 def _built(path: Path, spec: EngineSpec, scratch: Path) -> tuple[int | None, int | None, str | None]:
