@@ -77,7 +77,7 @@ def renew(before: bytes, engine: str, files: Mapping[str, File], *, epoch: int |
     """
     from cyclonedx.exception import CycloneDxException
     from cyclonedx.model.bom import Bom
-    from cyclonedx.model.component import Component, ComponentType
+    from cyclonedx.model.component import ComponentType
 
     try:
         known: Iterable[Component] = Bom.from_json(data=json.loads(before)).components  # type: ignore[attr-defined]

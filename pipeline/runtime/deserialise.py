@@ -1,7 +1,4 @@
-"""The one place of this runtime that gives bytes to TensorRT: a plan is native code.
-
-It takes bytes, never a path, and hashes those very bytes: nothing can be exchanged between check and use.
-"""
+"""From the bytes of a verified plan to an engine of the very release that built it."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from pipeline.bundle.manifest import Plan
-from pipeline.core import digest
+from pipeline.core import plan_code
 from pipeline.core.errors import BackendUnavailable, BundleError
 
 LOG = logging.getLogger("pipeline.runtime")
@@ -52,18 +49,12 @@ def deserialise(plan: Plan, content: bytes, *, sha256: str) -> Deserialised:
         BundleError: The bytes are not those.
         BackendUnavailable: The library does not load, is of another version, or refuses the plan.
     """
-    if digest.of_bytes(content) != sha256:
-        raise BundleError("this is not the plan that the manifest names: it is not deserialised", where=plan.path)
     trt = _module(plan)
-    runtime = trt.Runtime(_logger(trt))
-    runtime.engine_host_code_allowed = False
-    engine = runtime.deserialize_cuda_engine(content)
-    if engine is None:
-        raise BackendUnavailable(
-            f"{plan.flavour} {trt.__version__} does not load this plan",
-            where=plan.path,
-            hint="its reason is in the log of logger 'pipeline.runtime'; `trt-pipeline rebuild` makes a plan here",
-        )
+    hint = "its reason is in the log of logger 'pipeline.runtime'; `trt-pipeline rebuild` makes a plan here"
+    try:
+        runtime, engine = plan_code.deserialise(trt, _logger(trt), content, sha256=sha256, where=plan.path, hint=hint)
+    except ValueError as error:
+        raise BundleError(str(error), where=plan.path) from error
     return Deserialised(flavour=plan.flavour, trt=trt, runtime=runtime, engine=engine)
 
 

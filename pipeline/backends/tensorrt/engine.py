@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any
 
 import numpy as np
 
 from pipeline.backends.tensorrt import flavour as flavours
 from pipeline.backends.tensorrt.flavour import Flavour
-from pipeline.core import device, digest
+from pipeline.core import device, plan_code
 from pipeline.core.errors import BackendUnavailable, StoreError
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
@@ -80,20 +80,8 @@ class Engine:
                 yield name
 
 
-def _verified(plan: Path, sha256: str) -> bytes:
-    content = plan.read_bytes()
-    found = digest.of_bytes(content)
-    if found != sha256:
-        raise StoreError(
-            f"this plan has digest {found}, not the recorded {sha256}: it is not deserialised",
-            where=str(plan),
-            hint="build it again; a plan is code, and this one is not the one that was checked",
-        )
-    return content
-
-
-def deserialise(trt: Any, plan: Path, sha256: str) -> Any:
-    """The engine of a plan that has the trusted digest, host code disallowed. Needs a GPU.
+def deserialise(trt: ModuleType, plan: Path, sha256: str) -> Any:
+    """The engine of a plan that has the trusted digest. Needs a GPU.
 
     Raises:
         BackendUnavailable: This release does not load it.
@@ -101,14 +89,15 @@ def deserialise(trt: Any, plan: Path, sha256: str) -> Any:
     """
     from polygraphy.backend.trt import get_trt_logger
 
-    content = _verified(plan, sha256)
-    runtime = trt.Runtime(get_trt_logger())
-    runtime.engine_host_code_allowed = False
-    engine = runtime.deserialize_cuda_engine(content)
-    if engine is None:
-        raise BackendUnavailable(
-            f"{trt.__name__} {trt.__version__} does not load this plan",
-            where=str(plan),
-            hint="a plan loads only with the release that built it, on a GPU that it was built for",
+    hint = "a plan loads only with the release that built it, on a GPU that it was built for"
+    try:
+        _, engine = plan_code.deserialise(
+            trt, get_trt_logger(), plan.read_bytes(), sha256=sha256, where=str(plan), hint=hint
         )
+    except ValueError as error:
+        raise StoreError(
+            str(error),
+            where=str(plan),
+            hint="build it again; a plan is code, and this one is not the one that was checked",
+        ) from error
     return engine
