@@ -14,8 +14,8 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from pipeline.analysis import batches
 from pipeline.analysis.comparison import outputs
-from pipeline.analysis.comparison.compare import keep_only, mask_input, shape_of
 from pipeline.analysis.comparison.masks import Mask, mask_of
+from pipeline.analysis.comparison.taps import keep_only, mask_input, shape_of
 from pipeline.backends.onnxruntime import Session
 from pipeline.core.artifacts import Check, Compensated, Compensation, Fate, OnnxModel, OutputGain
 from pipeline.core.errors import CalibrationError

@@ -97,12 +97,21 @@ def as_rows(model: ir.Model, value: ir.Value) -> ir.Value:
     """`value` with a last axis: itself, or, where it is a scalar or its rank is not known, all of it as one row."""
     if value.shape is not None and len(value.shape) > 0:
         return value
-    everything = _constant(model.graph, "everything", np.array([-1]))
-    reshape = ir.node("Reshape", [value, everything], name=f"{PREFIX}as_row::{value.name}")
-    row = reshape.outputs[0]
-    row.name, row.type = f"{PREFIX}row::{value.name}", value.type
+    return reshaped(model, value, _constant(model.graph, "everything", np.array([-1])), str(value.name))
+
+
+def reshaped(model: ir.Model, value: ir.Value, shape: ir.Value, name: str) -> ir.Value:
+    """`value` behind a Reshape that is added after its producer; `name` is one that no other has."""
+    reshape = ir.node("Reshape", [value, shape], name=f"{PREFIX}reshape::{name}")
+    rows = reshape.outputs[0]
+    rows.name, rows.type = f"{PREFIX}reshaped::{name}", value.type
     _insert_after(model.graph, value, reshape)
-    return row
+    return rows
+
+
+def axes_of_samples(model: ir.Model, rank: int) -> ir.Value:
+    """Axes 1 to `rank` - 1 as an operand of a reduction; none for rank 0, which stands for all."""
+    return _constant(model.graph, f"axes of {rank}", np.arange(1, rank, dtype=np.int64))
 
 
 def _insert_after(graph: ir.Graph, value: ir.Value, node: ir.Node) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import onnx_ir as ir
 
 from pipeline.analysis import batches
-from pipeline.analysis.comparison.compare import keep_only, mask_input, shape_of
 from pipeline.analysis.comparison.masks import mask_of
+from pipeline.analysis.comparison.taps import keep_only, mask_input, shape_of
 from pipeline.backends.onnxruntime import Session
 from pipeline.core.artifacts import TensorRange
 from pipeline.core.formats import Format

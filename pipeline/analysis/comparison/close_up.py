@@ -20,9 +20,9 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from pipeline.analysis import batches
-from pipeline.analysis.comparison.compare import shape_of
 from pipeline.analysis.comparison.elements import Elements, elements_of, samples, stack_of
 from pipeline.analysis.comparison.histograms import Histogram, Magnitudes, Values, alike
+from pipeline.analysis.comparison.taps import shape_of
 from pipeline.backends.comparator import agrees
 from pipeline.backends.onnxruntime import Session
 from pipeline.core.artifacts import ErrorStats, Fate, Injected

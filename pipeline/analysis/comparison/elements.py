@@ -38,11 +38,14 @@ class Elements:
         mask: The elements that count; None where all do.
         stack: Where the number of samples is read; None where the model takes one at a time.
         leads: Whether the tensor's first axis is that of samples, alone or with others folded into it.
+        folded: Whether it is not by its shape alone that a reduction over all other axes gives one figure a sample:
+            others are folded into that axis, or there is none besides.
     """
 
     mask: Mask | None = None
     stack: Stack | None = None
     leads: bool = False
+    folded: bool = False
 
     def rows(self, feeds: Mapping[str, Array], array: Array) -> list[Array]:
         """The elements of `array` that count, flat: one array a sample, or one for the batch."""
@@ -70,7 +73,8 @@ def elements_of(shape: Sequence[int | str], inputs: Mapping[str, InputSpec]) -> 
     """
     stack = stack_of(inputs)
     leads = stack is not None and bool(shape) and BATCH in str(shape[0]).replace(" ", "").split("*")
-    return Elements(mask=mask_of(shape, inputs), stack=stack, leads=leads)
+    folded = leads and (shape[0] != BATCH or len(shape) == 1)
+    return Elements(mask=mask_of(shape, inputs), stack=stack, leads=leads, folded=folded)
 
 
 def stack_of(inputs: Mapping[str, InputSpec]) -> Stack | None:

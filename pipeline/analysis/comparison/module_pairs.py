@@ -9,7 +9,7 @@ from difflib import SequenceMatcher
 
 import onnx_ir as ir
 
-from pipeline.analysis.comparison.compare import shape_of
+from pipeline.analysis.comparison.taps import shape_of
 from pipeline.graph import modules
 
 Kind = tuple[str, tuple[int | str, ...]]
