@@ -18,7 +18,7 @@ NARROW = frozenset({Format.FP16, Format.BF16})
 def bases(decisions: Iterable[Decision]) -> str:
     """How many of the decisions rest on what, the commonest first."""
     counts = Counter(str(item.basis) for item in decisions)
-    return ", ".join(f"{name} {count}" for name, count in counts.most_common())
+    return ", ".join(f"{count} by {name}" for name, count in counts.most_common())
 
 
 def narrow(plan: PrecisionPlan) -> list[Decision]:

@@ -14,9 +14,10 @@ const show = {
 
 // ---- table of all layers: only the rows in sight exist in the page ----
 const ROW = 32;
+const PHONE = matchMedia("(max-width: 640px)").matches;
 const COLUMNS = [
   { key: "depth", title: "#", width: "64px", right: true },
-  { key: "tensor", title: "Tensor", width: "300px" },
+  { key: "tensor", title: "Tensor", width: PHONE ? "160px" : "300px" },
   { key: "op", title: "Operator", width: "150px" },
   { key: "result", title: "In", width: "64px" },
   { key: "sqnr", title: "SQNR", width: "100px", right: true, text: show.db },
@@ -24,11 +25,13 @@ const COLUMNS = [
   { key: "margin", title: "Margin", width: "100px", right: true, text: show.db },
   { key: "ownSqnr", title: "Injected", width: "100px", right: true, text: show.db },
   { key: "worstSqnr", title: "Worst sample", width: "150px", right: true, text: (_, i) => layers.worstSample[i] || "–" },
-  { key: "max", title: "Max abs", width: "100px", right: true, text: show.figure },
+  { key: "max", title: "Largest difference", width: "150px", right: true, text: show.figure },
   { key: "module", title: "Module", width: "270px" },
   { key: "reason", title: "Reason", width: "420px" },
   { key: "why", title: "What happened", width: "520px" },
 ];
+// What is in sight on a phone: which tensor, and how well it stands.
+if (PHONE) COLUMNS.splice(2, 0, ...COLUMNS.splice(COLUMNS.findIndex((column) => column.key === "sqnr"), 1));
 const state = { sort: "depth", down: false, rows: [], selected: -1 };
 const table = document.getElementById("table");
 const search = document.getElementById("search");
@@ -169,10 +172,10 @@ function detail(i) {
     ["SQNR, masked positions too", layers.sqnrAll[i] == null ? null : show.db(layers.sqnrAll[i])],
     ["Injected by its node", layers.own[i] == null ? null :
       `SQNR ${show.db(layers.ownSqnr[i])}` + (layers.ownNonfinite[i] ? `; ${layers.ownNonfinite[i]} values become NaN or infinite here` : "")],
-    ["Relative L2", show.figure(layers.relative[i])],
+    ["Error relative to it (L2)", show.figure(layers.relative[i])],
     ["Over samples", layers.worstSqnr[i] == null ? null :
       `mean error ${show.db(layers.meanSqnr[i])}, worst sample ${layers.worstSample[i]} (counted from 0)`],
-    ["Max abs", show.figure(layers.max[i])],
+    ["Largest difference", show.figure(layers.max[i])],
     ["Cosine", layers.cosine[i] == null ? null : String(layers.cosine[i])],
     ["Elements", layers.elements[i]],
     ["NaN, infinities", layers.nan[i] == null ? null :
@@ -203,23 +206,31 @@ made.id.forEach((_, at) => {
 });
 for (const list of childrenOf.values()) list.sort((a, b) => made.share[b] - made.share[a]);
 
-function branch(at) {
+function percent(share) {
+  return `${(100 * share).toFixed(1)}%`;
+}
+
+function branch(at, depth) {
   const children = childrenOf.get(made.id[at]) || [];
   const node = element(children.length ? "details" : "div", "branch");
   const line = element(children.length ? "summary" : "p");
   const bar = element("span", "bar");
   bar.style.setProperty("--share", made.share[at]);
-  line.append(element("span", "name", made.label[at]), bar, element("span", "n", `${(100 * made.share[at]).toFixed(1)}%`),
-    element("span", made.breaks[at] ? "bad n" : "n", made.final[at] == null ? "" : made.breaks[at] ? "alone breaks the outputs" : `${(100 * made.final[at]).toFixed(1)}% of the final error`),
+  line.style.setProperty("--depth", depth);
+  const final = made.final[at] == null ? "–" : made.breaks[at] ? "breaks the outputs alone" : percent(made.final[at]);
+  line.append(element("span", "name", made.label[at]), bar, element("span", "n", percent(made.share[at])),
+    element("span", (made.breaks[at] ? "bad " : "") + "n final", final),
     element("span", made.bad[at] ? "bad" : "dim", `${made.bad[at]} of ${made.layers[at]} bad` + (made.nonfinite[at] ? `, ${made.nonfinite[at]} values become NaN or infinite` : "")));
   node.append(line);
   if (children.length)
-    node.addEventListener("toggle", () => { if (node.open && node.children.length === 1) node.append(...children.map(branch)); });
+    node.addEventListener("toggle", () => { if (node.open && node.children.length === 1) node.append(...children.map((child) => branch(child, depth + 1))); });
   return node;
 }
 if (made.id.length) {
-  const root = branch(0);
-  document.getElementById("module-tree").replaceChildren(root);
+  const root = branch(0, 0);
+  const titles = element("p", "titles");
+  titles.append(...["Module", "Share of injected error", "", "Share of final error", "Layers"].map((title, at) => element("span", at === 3 ? "n" : "", title)));
+  document.getElementById("module-tree").replaceChildren(titles, root);
   root.open = true;
 }
 for (const button of document.querySelectorAll("button[data-tensor]"))
@@ -233,7 +244,7 @@ const css = (name) => getComputedStyle(document.documentElement).getPropertyValu
 const axis = () => ({ gridcolor: css("--line"), linecolor: css("--line"), zeroline: false, color: css("--dim") });
 const layout = (more) => ({
   paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { family: css("--sans"), size: 12, color: css("--ink") },
-  margin: { l: 62, r: 14, t: 34, b: 44 }, modebar: { bgcolor: "rgba(0,0,0,0)", color: css("--dim"), activecolor: css("--ink") },
+  margin: { l: 92, r: 14, t: 34, b: 44 }, modebar: { bgcolor: "rgba(0,0,0,0)", color: css("--dim"), activecolor: css("--ink") },
   hoverlabel: { bgcolor: css("--panel"), bordercolor: css("--line"), font: { family: css("--sans"), color: css("--ink") }, align: "left" }, ...more,
 });
 const CONFIG = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
@@ -249,7 +260,7 @@ function depthTraces(limits) {
   }
   const colour = { bad: "--bad", "no error": "--other", fp32: "--wide", tf32: "--wide" };
   return [...groups].sort((a, b) => (a[0] === "bad") - (b[0] === "bad")).map(([name, rows]) => ({
-    type: "scatter", mode: "markers", name: `${name} (${rows.length})`, customdata: rows,
+    type: "scatter", mode: "markers", name: `${name === "bad" ? "bad" : name === "no error" ? name : `total, in ${name}`} (${rows.length})`, customdata: rows,
     x: rows.map((i) => layers.depth[i]),
     y: rows.map((i) => limits.clamp(layers.mismatched[i] > 0 ? Infinity : layers.relative[i])),
     text: rows.map((i) => `<b>${escapeText(layers.tensor[i])}</b><br>${escapeText(layers.op[i])} in ${layers.result[i]}<br>` +
@@ -274,7 +285,7 @@ function drawDepth() {
   const limits = depthLimits();
   const withFloor = Array.from({ length: total }, (_, i) => i).filter((i) => layers.floor[i] != null && Number.isFinite(layers.floor[i]));
   const floor = {
-    type: "scatter", mode: "lines", name: "floor", hoverinfo: "skip", line: { color: css("--dim"), width: 1.5, dash: "dash" },
+    type: "scatter", mode: "lines", name: "limit", hoverinfo: "skip", line: { color: css("--dim"), width: 1.5, dash: "dash" },
     x: withFloor.map((i) => layers.depth[i]), y: withFloor.map((i) => 10 ** (-layers.floor[i] / 20)),
   };
   const own = Array.from({ length: total }, (_, i) => i).filter((i) => layers.own[i] > 0 || layers.ownNonfinite[i] > 0);
@@ -290,9 +301,18 @@ function drawDepth() {
   return Plotly.react(place, [floor, injected, ...depthTraces(limits)], layout({
     hovermode: "closest", showlegend: true, legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 },
     xaxis: { ...axis(), title: { text: "position in the graph" } },
-    yaxis: { ...axis(), type: "log", range: [Math.log10(limits.low) - 0.1, Math.log10(limits.high) + 0.1], exponentformat: "power", dtick: 1,
-      title: { text: narrow ? "" : "relative error (L2)" } },
+    yaxis: { ...axis(), type: "log", range: [Math.log10(limits.low) - 0.1, Math.log10(limits.high) + 0.1], ...decades(limits),
+      title: { text: narrow ? "" : "error relative to the tensor" } },
   }), { ...CONFIG, displayModeBar: !narrow });
+}
+
+// Ticks at powers of ten, each with the signal to error that it stands for.
+function decades(limits) {
+  const vals = [];
+  for (let power = Math.ceil(Math.log10(limits.low)); power <= Math.log10(limits.high); power++) vals.push(power);
+  const step = Math.ceil(vals.length / 8);
+  const shown = vals.filter((power) => power % step === 0);
+  return { tickvals: shown.map((power) => 10 ** power), ticktext: shown.map((power) => `${-20 * power} dB  10<sup>${power}</sup>`) };
 }
 
 function drawPrecision() {
