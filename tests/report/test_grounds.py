@@ -73,7 +73,7 @@ def test_the_page_has_a_table_of_extremes_and_of_what_is_at_risk(given):
     assert "everything masked" in page
     assert "1 node at risk beyond the samples" in page
     assert "residual: 4e+03 → 6e+03 after each batch, limit 65504" in page
-    assert "1 by proof, 1 by samples" in page
+    assert "1\u00a0by\u00a0proof, 1\u00a0by\u00a0samples" in page
     assert "samples: 12 times under the limit, bounds allow 1e+05" in page
 
 
