@@ -18,7 +18,6 @@ from pipeline.core.artifacts import (
     PrecisionPlan,
     Provenance,
     ValidationReport,
-    Weights,
 )
 from pipeline.core.spec import AxisRange
 
@@ -115,10 +114,9 @@ def verdict(report: ValidationReport, overridden: tuple[str, ...]) -> Verdict:
     )
 
 
-def sources(weights: Weights, tokenizer: Weights) -> dict[str, Provenance]:
+def sources(weights: Provenance, tokenizer: Provenance | None) -> dict[str, Provenance]:
     """Where what the bundle holds comes from, by what it is."""
-    own = {} if tokenizer.tokenizer is None else {"tokenizer": tokenizer.provenance}
-    return {"weights": weights.provenance, **own}
+    return {"weights": weights} if tokenizer is None else {"weights": weights, "tokenizer": tokenizer}
 
 
 def timings(plans: EnginePlans) -> dict[str, dict[str, float | str | None]]:

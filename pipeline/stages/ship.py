@@ -14,11 +14,12 @@ from pipeline.core.artifacts import (
     OnnxModel,
     Overrides,
     PrecisionPlan,
+    Provenance,
     RenderedReport,
     ValidationReport,
     Weights,
 )
-from pipeline.core.errors import ShipError
+from pipeline.core.errors import ShipError, SourceError
 from pipeline.core.progress import Progress
 from pipeline.core.spec import AxisRange
 from pipeline.core.stage import stage
@@ -33,7 +34,14 @@ TIMINGS = "timings.json"
 
 @stage(
     version=2,
-    rooms=("bundle", "bundle/templates/README.md.j2", "precision", "graph"),
+    rooms=(
+        "bundle",
+        "bundle/templates/README.md.j2",
+        "precision",
+        "graph",
+        "models/tokenizers.py",
+        "models/portable_tokenizer.py",
+    ),
     tools=(
         "cyclonedx-python-lib",
         "jinja2",
@@ -44,7 +52,10 @@ TIMINGS = "timings.json"
         "polygraphy",
         "tensorrt",
         "tensorrt-rtx",
+        "tiktoken",
+        "tokenizers",
         "torch",
+        "transformers",
     ),
 )
 def ship(
@@ -99,9 +110,9 @@ def ship(
     _add_plans(writer, name, plans)
     _add_graph(writer, mixed)
     writer.write(serde.dumps(plan), PRECISION, Role.PRECISION)
-    _add_tokenizer(writer, holder.tokenizer)
+    tokenizer_source = _add_tokenizer(writer, holder)
     _add_measurements(writer, plans, rendered)
-    sources = describe.sources(weights, holder)
+    sources = describe.sources(weights.provenance, tokenizer_source)
     writer.write(sbom.render(name, writer.files, sources, epoch=invocation.epoch), sbom.FILE, Role.SBOM)
     record = Manifest(
         engine=name,
@@ -111,7 +122,7 @@ def ship(
         graph=describe.graph(mixed, EMULATED, axes, report.subjects, names_stripped=names_stripped),
         precision=describe.precision(plan, PRECISION),
         weights=weights.provenance,
-        tokenizer=None if holder.tokenizer is None else holder.provenance,
+        tokenizer=tokenizer_source,
         verdict=describe.verdict(report, overridden),
         licences={what: source.licence for what, source in sources.items()},
         versions=describe.versions(),
@@ -123,12 +134,25 @@ def ship(
     return Bundle(folder=writer.folder, digest=writer.finish(record), core=record.core)
 
 
-def _add_tokenizer(writer: Writer, folder: Path | None) -> None:
+def _add_tokenizer(writer: Writer, holder: Weights) -> Provenance | None:
+    """The files of the tokenizer, and the form that a bundle is read by where it is none of them; where from."""
     from pipeline.bundle import tokenizer
     from pipeline.bundle.manifest import Role
+    from pipeline.models import portable_tokenizer
 
-    for source in tokenizer.files(folder) if folder is not None else ():
+    if holder.tokenizer is None:
+        return None
+    for source in tokenizer.files(holder.tokenizer):
         writer.copy(source, f"tokenizer/{source.name}", Role.TOKENIZER)
+    if f"tokenizer/{portable_tokenizer.FILE}" not in writer.files:
+        try:
+            written = portable_tokenizer.files(holder)
+        except SourceError as error:
+            writer.progress.warn(f"the bundle will take arrays and no text: {error}")
+            written = {}
+        for name in (name for name in written if f"tokenizer/{name}" not in writer.files):
+            writer.write(written[name], f"tokenizer/{name}", Role.TOKENIZER)
+    return holder.provenance if any(file.role is Role.TOKENIZER for file in writer.files.values()) else None
 
 
 def _add_measurements(writer: Writer, plans: EnginePlans, rendered: RenderedReport) -> None:

@@ -1,10 +1,12 @@
 import dataclasses
 import json
 import math
+import pickle
 
 import numpy as np
 import onnx
 import pytest
+import tokenizers
 
 from pipeline.backends.onnxruntime import Session
 from pipeline.backends.tensorrt.builder import DEBUG_MARKS
@@ -105,6 +107,43 @@ def test_the_tokenizer_comes_from_where_the_spec_names_it(inputs, out, tmp_path)
     other = records.weights(tmp_path / "other", dataclasses.replace(records.REAL, source="pypi:other==1.0"))
     manifest = verify.read(ship(**{**inputs, "tokenizer": other}, out=out, progress=Silent()).folder)
     assert manifest.tokenizer == other.provenance
+
+
+def test_a_tokenizer_in_another_form_ships_as_one_that_a_bundle_is_read_by(inputs, out, tmp_path):
+    folder = tmp_path / "vocabulary"
+    folder.mkdir()
+    (folder / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n")
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}')
+    (folder / "tokenizer.pkl").write_text("a pickle")
+    other = dataclasses.replace(inputs["weights"], tokenizer=folder)
+    folder = ship(**{**inputs, "tokenizer": other}, out=out, progress=Silent()).folder
+    found = [name for name, file in verify.read(folder).files.items() if file.role is Role.TOKENIZER]
+    assert found == [f"tokenizer/{name}" for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt")]
+    read = tokenizers.Tokenizer.from_file(str(folder / "tokenizer" / "tokenizer.json"))
+    assert read.encode("a").ids == [2, 5, 3]
+
+
+def test_a_tokenizer_that_cannot_be_read_is_left_out_with_a_warning(inputs, out, tmp_path):
+    folder = tmp_path / "pickle"
+    folder.mkdir()
+    (folder / "tokenizer.pkl").write_bytes(pickle.dumps({"plain": "data"}))
+    heard = Heard()
+    other = dataclasses.replace(inputs["weights"], tokenizer=folder)
+    manifest = verify.read(ship(**{**inputs, "tokenizer": other}, out=out, progress=heard).folder)
+    assert manifest.tokenizer is None
+    assert "tokenizer" not in manifest.licences
+    assert heard.warnings == [
+        "the bundle will take arrays and no text: "
+        "tokenizer.pkl: not a tiktoken encoding with <|reserved_0|> and <|reserved_1|>"
+    ]
+
+
+class Heard(Silent):
+    def __init__(self):
+        self.warnings = []
+
+    def warn(self, text):
+        self.warnings.append(text)
 
 
 def test_a_model_without_a_tokenizer_ships_without_one(inputs, out):
