@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from pipeline.core.artifacts import SampleSet
 from pipeline.core.errors import CalibrationError
 from pipeline.data.batches import Batch
 from pipeline.data.samples import EXPECTED, Array
@@ -48,18 +46,3 @@ def load_npz(path: Path) -> dict[str, Array]:
             where=str(path),
             hint="write it with numpy.savez, one array an input; arrays of Python objects are refused",
         ) from error
-
-
-def load_batch(path: Path) -> Batch:
-    """One batch that `write` wrote."""
-    arrays = load_npz(path)
-    return Batch(
-        inputs={name: array for name, array in arrays.items() if not name.startswith(EXPECTED)},
-        expected={name.removeprefix(EXPECTED): array for name, array in arrays.items() if name.startswith(EXPECTED)},
-    )
-
-
-def load_all(samples: SampleSet) -> Iterator[Batch]:
-    """The batches of a set in order, one in memory at a time."""
-    for path in samples.batches:
-        yield load_batch(path)

@@ -12,6 +12,7 @@ from pipeline.core.artifacts import SampleSet
 from pipeline.core.errors import CalibrationError
 from pipeline.data import files
 from pipeline.data.batches import Batch
+from tests.batches import load_all
 
 BATCH = Batch(
     inputs={"ids": np.arange(6).reshape(2, 3), "rate": np.asarray(16000)},
@@ -28,7 +29,7 @@ def test_equal_batches_are_equal_bytes_at_any_time(tmp_path: Path, monkeypatch: 
 def test_a_batch_is_read_as_it_was_written(tmp_path: Path) -> None:
     paths = (files.write(tmp_path, 0, BATCH), files.write(tmp_path, 1, BATCH))
     assert [path.name for path in paths] == ["batch_0000.npz", "batch_0001.npz"]
-    found = list(files.load_all(SampleSet(batches=paths, samples=4, source="test", licence="CC0-1.0")))
+    found = list(load_all(SampleSet(batches=paths, samples=4, source="test", licence="CC0-1.0")))
     assert len(found) == 2
     assert list(found[1].inputs) == ["ids", "rate"]
     assert list(found[1].expected) == ["label"]

@@ -9,10 +9,10 @@ from pipeline.backends.onnxruntime import Session
 from pipeline.core import spec_file
 from pipeline.core.artifacts import SourceTree
 from pipeline.core.progress import Silent
-from pipeline.data.files import load_all
 from pipeline.data.metrics import measure
 from pipeline.stages.fetch_files import fetch_files
 from pipeline.stages.sample import sample
+from tests.batches import load_all
 
 ROOT = Path(__file__).parents[2]
 

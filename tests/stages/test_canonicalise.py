@@ -10,42 +10,25 @@ from pipeline.core.progress import Silent
 from pipeline.graph import correspondence, io, modules
 from pipeline.precision.rewrites.canonical import canonicalise as rewrite
 from pipeline.stages.canonicalise import canonicalise
+from tests import sdpa
 
 REAL = Provenance(source="test", digest="0" * 64, licence="CC0-1.0", real=True)
 
-ENCODER = """
+ENCODER = f"""
 <ir_version: 10, opset_import: ["" : 20]>
 encoder (float[batch, sequence, 8] x, bool[batch, 1, 1, sequence] mask)
     => (float[batch, sequence, 8] y, float[batch, sequence, 8] copy)
-<float zero = {0.0}, float lowest = {-3.4028234663852886e38}, float two = {2.0}, float eps = {1e-5}, float s = {0.5},
- int64[1] i0 = {0}, int64[1] i1 = {-1}, int64[1] i2 = {-2}, int64[1] end = {9223372036854775807},
- int64[4] heads = {0, 0, 2, 4}, int64[3] merged = {0, 0, 8}, int64[1] last_axis = {-1}>
-{
+<{sdpa.CONSTANTS},
+ float two = {{2.0}}, float eps = {{1e-5}},
+ int64[4] heads = {{0, 0, 2, 4}}, int64[3] merged = {{0, 0, 8}}, int64[1] last_axis = {{-1}}>
+{{
     [factor] half = Constant <value_float = 0.5> ()
     [query] q = Mul (x, half)
     [split] q4 = Reshape (q, heads)
     [query_heads] qt = Transpose <perm = [0, 2, 1, 3]> (q4)
     [key_split] k4 = Reshape (x, heads)
     [key_heads] kh = Transpose <perm = [0, 2, 1, 3]> (k4)
-    [shape] shape = Shape (kh)
-    [last] last = Slice (shape, i1, end)
-    [rows] rows = Slice (shape, i2, i1)
-    [outer] outer = Slice (shape, i0, i2)
-    [flat] flat = Concat <axis = 0> (i1, rows, last)
-    [turned] turned = Concat <axis = 0> (outer, last, rows)
-    [k3] k3 = Reshape (kh, flat)
-    [k3t] k3t = Transpose <perm = [0, 2, 1]> (k3)
-    [kt] kt = Reshape (k3t, turned)
-    [qs] qs = Mul (qt, s)
-    [ks] ks = Mul (kt, s)
-    [m] m = Where (mask, zero, lowest)
-    [scores] a = MatMul (qs, ks)
-    [masked] c = Add (a, m)
-    [softmax] p = Softmax (c)
-    [is_nan] nan = IsNaN (p)
-    [guard] g = Where (nan, zero, p)
-    [context] o = MatMul (g, kh)
-    [context_last] ot = Transpose <perm = [0, 2, 1, 3]> (o)
+{sdpa.core("kh")}
     [merge] h = Reshape (ot, merged)
     [mean] mean = ReduceMean (h, last_axis)
     [centre] d = Sub (h, mean)
@@ -57,7 +40,7 @@ encoder (float[batch, sequence, 8] x, bool[batch, 1, 1, sequence] mask)
     [unread] dead = Neg (y)
     [twin] kept = Identity (h)
     [out] copy = Identity (kept)
-}
+}}
 """
 
 

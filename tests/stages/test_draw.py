@@ -9,10 +9,10 @@ from pipeline.core.artifacts import SourceTree
 from pipeline.core.draw import Draw
 from pipeline.core.errors import SpecError
 from pipeline.core.spec import AxisRange, CalibrationSpec, DataSource, InputSpec, Reader
-from pipeline.data.files import load_all
 from pipeline.data.sets import choose
 from pipeline.stages.draw import draw
 from pipeline.stages.sample import sample
+from tests.batches import load_all
 
 INPUTS = {
     "signal": InputSpec(dtype="float32", axes=("batch", "time")),

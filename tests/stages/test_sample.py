@@ -10,8 +10,8 @@ import pytest
 from pipeline.core.artifacts import Files, Samples, SourceTree
 from pipeline.core.errors import CalibrationError
 from pipeline.core.spec import AxisRange, CalibrationSpec, DataSource, InputSpec, Metric, Reader, TaskSpec
-from pipeline.data.files import load_all
 from pipeline.stages.sample import sample
+from tests.batches import load_all
 
 INPUTS = {
     "signal": InputSpec(dtype="float32", axes=("batch", "time")),

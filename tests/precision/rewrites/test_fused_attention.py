@@ -13,20 +13,20 @@ from pipeline.backends.tensorrt.records import BuildRequest
 from pipeline.core.artifacts import ActivationRanges, TensorRange
 from pipeline.core.formats import Format
 from pipeline.core.progress import Silent
-from pipeline.core.spec import AxisRange, InputSpec, PrecisionSpec
+from pipeline.core.spec import InputSpec, PrecisionSpec
 from pipeline.graph import correspondence, io
 from pipeline.precision import casts, evidence, policies, policy_file
 from pipeline.precision.attention import cores
 from pipeline.precision.rewrites.canonical import canonicalise
 from pipeline.precision.rewrites.empty_rows import restore_empty_rows
+from tests import encoder, sdpa
 
-SDPA = """
+SDPA = f"""
 <ir_version: 10, opset_import: ["" : 20]>
 sdpa (float[batch, sequence, 64] x, bool[batch, 1, 1, sequence] mask) => (float[batch, sequence, 64] y)
-<float zero = {0.0}, float lowest = {-3.4028234663852886e38}, float s = {0.5},
- int64[1] i0 = {0}, int64[1] i1 = {-1}, int64[1] i2 = {-2}, int64[1] end = {9223372036854775807},
- int64[4] heads = {0, 0, 4, 16}, int64[3] merged = {0, 0, 64}>
-{
+<{sdpa.CONSTANTS},
+ int64[4] heads = {{0, 0, 4, 16}}, int64[3] merged = {{0, 0, 64}}>
+{{
     [query] q = MatMul (x, wq)
     [key] k = MatMul (x, wk)
     [value] v = MatMul (x, wv)
@@ -36,36 +36,18 @@ sdpa (float[batch, sequence, 64] x, bool[batch, 1, 1, sequence] mask) => (float[
     [query_first] qt = Transpose <perm = [0, 2, 1, 3]> (q4)
     [key_first] kh = Transpose <perm = [0, 2, 1, 3]> (k4)
     [value_first] vt = Transpose <perm = [0, 2, 1, 3]> (v4)
-    [shape] shape = Shape (kh)
-    [last] last = Slice (shape, i1, end)
-    [rows] rows = Slice (shape, i2, i1)
-    [outer] outer = Slice (shape, i0, i2)
-    [flat] flat = Concat <axis = 0> (i1, rows, last)
-    [turned] turned = Concat <axis = 0> (outer, last, rows)
-    [k3] k3 = Reshape (kh, flat)
-    [k3t] k3t = Transpose <perm = [0, 2, 1]> (k3)
-    [kt] kt = Reshape (k3t, turned)
-    [qs] qs = Mul (qt, s)
-    [ks] ks = Mul (kt, s)
-    [m] m = Where (mask, zero, lowest)
-    [scores] a = MatMul (qs, ks)
-    [masked] c = Add (a, m)
-    [softmax] p = Softmax (c)
-    [is_nan] nan = IsNaN (p)
-    [guard] g = Where (nan, zero, p)
-    [context] o = MatMul (g, vt)
-    [context_last] ot = Transpose <perm = [0, 2, 1, 3]> (o)
+{sdpa.core("vt")}
     [merge] y = Reshape (ot, merged)
-}
+}}
 """
 INPUTS = {
     "x": InputSpec(dtype="float32", axes=("batch", "sequence", 64)),
     "mask": InputSpec(dtype="bool", axes=("batch", 1, 1, "sequence")),
 }
-AXES = {"batch": AxisRange(min=1, opt=2, max=4), "sequence": AxisRange(min=8, opt=16, max=32)}
+AXES = encoder.AXES
 
 
-def sdpa():
+def exported():
     model = ir.from_onnx_text(SDPA)
     random = np.random.default_rng(0)
     for name in ("wq", "wk", "wv"):
@@ -105,7 +87,7 @@ def kernels(model, folder):
 
 @pytest.mark.parametrize("zeroed", [False, True], ids=["rows keep the mean", "rows without a key are zero"])
 def test_exported_sdpa_is_one_fused_kernel_once_it_is_canonical(tmp_path, zeroed):
-    model = sdpa()
+    model = exported()
     if zeroed:
         restore_empty_rows(model)
     canonicalise(model)
