@@ -28,6 +28,19 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """What a process may take at most.
+
+    Attributes:
+        cpu_seconds: Processor time.
+        gb: Memory of its own, in GB (10^9 bytes): what it maps from files and never writes apart.
+    """
+
+    cpu_seconds: int
+    gb: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
     """A process that may have failed.
 
@@ -57,12 +70,12 @@ def attempt(
     *,
     log: Path,
     environment: Mapping[str, str] | None = None,
-    limit: int | None = None,
+    limit: Limit | None = None,
 ) -> Attempt:
-    """Run a command that may fail, its output to `log`; it is stopped after `limit` seconds of processor time."""
+    """Run a command that may fail, its output to `log`."""
     bounded = [str(word) for word in command]
     if limit is not None:
-        bounded = ["prlimit", f"--cpu={limit}", "--", *bounded]
+        bounded = ["prlimit", f"--cpu={limit.cpu_seconds}", f"--data={limit.gb * 10**9}", "--", *bounded]
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as stream:
         start = time.perf_counter()
@@ -73,7 +86,13 @@ def attempt(
     cost = Cost(seconds=seconds, cpu_seconds=usage.ru_utime + usage.ru_stime, peak_gb=usage.ru_maxrss * 1024 / 1e9)
     if process.returncode == 0:
         return Attempt(cost=cost, failure=None)
-    if -process.returncode in (signal.SIGXCPU, signal.SIGKILL) and limit is not None:
-        return Attempt(cost=cost, failure=f"no result within {limit} s of processor time")
-    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    text = log.read_text(errors="replace")
+    if limit is not None and -process.returncode in (signal.SIGXCPU, signal.SIGKILL):
+        return Attempt(cost=cost, failure=f"no result within {limit.cpu_seconds} s of processor time")
+    if limit is not None and any(words in text for words in _OUT_OF_MEMORY):
+        return Attempt(cost=cost, failure=f"no result within {limit.gb} GB")
+    lines = [line for line in text.splitlines() if line.strip()]
     return Attempt(cost=cost, failure=lines[-1].strip()[:160] if lines else f"exit status {process.returncode}")
+
+
+_OUT_OF_MEMORY = ("bad_alloc", "MemoryError", "Cannot allocate memory", "Failed to allocate memory")

@@ -26,7 +26,7 @@ from pipeline.core import serde
 from pipeline.core.errors import PipelineError
 from pipeline.core.progress import Silent
 from tests.benchmarks import frontier, graph_facts
-from tests.benchmarks.measure import attempt
+from tests.benchmarks.measure import Limit, attempt
 from tests.benchmarks.peers import AUTOCAST, FOLDER, ROOT, python_with
 
 TITLE = "Mixed precision of one model from one calibration batch"
@@ -35,8 +35,8 @@ UNPADDED = "minilm"
 """Model that is also decided from a batch without padding, as claim and counter-claim about masks need."""
 
 CONVERTER = ["onnxconverter-common==1.16.0", "onnxruntime==1.23.2", "onnx==1.19.1"]
-LIMIT = 240
-"""Seconds of processor time that a peer may take: bisection by onnxconverter-common takes hours on larger models."""
+LIMIT = Limit(cpu_seconds=240, gb=12)
+"""What a peer may take: bisection by onnxconverter-common takes hours on larger models."""
 
 RESULTS = FOLDER / "precision-peers"
 
@@ -157,7 +157,8 @@ def _empty(folder: Path) -> None:
 
 
 def _show() -> None:
-    table = Table(title=f"{TITLE}; a peer is stopped after {LIMIT} s of processor time", title_justify="left")
+    stopped = f"a peer is stopped after {LIMIT.cpu_seconds} s of processor time, or at {LIMIT.gb} GB"
+    table = Table(title=f"{TITLE}; {stopped}", title_justify="left")
     headers = (
         "SQNR dB",
         "rel. L2",
