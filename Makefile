@@ -19,7 +19,7 @@ ENGINES := $(sort $(notdir $(patsubst %/engine.toml,%,$(wildcard engines/*/engin
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help engine test check lint types imports browser-test gpu-check regress fault-test fuzz audit acceptance bench list doctor clean
+.PHONY: help engine test check lint types imports browser-test gpu-check regress slow-test fault-test fuzz audit acceptance bench list doctor clean
 
 help: ## Show this list
 	@echo "usage: make TARGET [VARIABLE=value …]"
@@ -64,6 +64,9 @@ gpu-check: $(BIN)/.installed-dev ## Run the GPU tests, and MODEL's engines side 
 regress: $(BIN)/.installed ## Hold MODEL, or every engine with a baseline, to engines/…/baseline.json
 	@$(COMMAND) regress $(if $(filter command environment,$(firstword $(origin MODEL))),$(MODEL)) \
 		$(if $(JUNIT),--junit '$(JUNIT)') $(if $(MARKDOWN),--markdown '$(MARKDOWN)')
+
+slow-test: $(BIN)/.installed-dev ## Run the tests that take minutes: a deliberate regression of a real model
+	@$(BIN)/pytest -m slow
 
 fault-test: $(BIN)/.installed-dev ## Kill a run 100 times, fill its disk, damage its store; print what was survived
 	@$(BIN)/python -m tests.faults

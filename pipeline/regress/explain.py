@@ -33,10 +33,8 @@ class Explanation:
         moved = self._moved.get(name, ())
         if moved:
             return _some(moved)
-        depth = self._now.modules[name].depth
-        source = next((other for other in self.culprits if self._now.modules[other].depth < depth), None)
-        if source is not None and name not in self.culprits:
-            return f"inherited from {source or '(no module)'}"
+        if self.culprits and name not in self.culprits:
+            return f"inherited from {self.culprits[0] or '(no module)'}"
         return self._otherwise()
 
     def of_everything(self) -> str:

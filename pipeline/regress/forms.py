@@ -40,7 +40,7 @@ def xml(comparisons: Iterable[Comparison]) -> str:
 def headline(item: Comparison) -> str:
     """Engine, verdict and counts."""
     worse, better = len(item.of(Change.WORSE)), len(item.of(Change.BETTER))
-    verdict = f"{worse} figures worse" if worse else "no figure worse"
+    verdict = f"{worse} figure{'s' if worse > 1 else ''} worse" if worse else "no figure worse"
     seeded = " (SEEDED weights, not the real ones)" if item.seeded else ""
     return f"{item.engine}: {verdict}, {better} better, {len(item.of(Change.SAME))} the same{seeded}"
 
