@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.padding import Padding
+from rich.text import Text
 
 from pipeline.bundle.manifest import Manifest
 from pipeline.cli import artifacts, screen
@@ -70,12 +72,13 @@ def show(record: Any) -> None:
 
 
 def show_decisions(plan: PrecisionPlan) -> None:
-    """Print the decision for every node, in graph order."""
-    rows = [
-        (item.node, item.op, " ".join(_formats(item)), item.grounds, f"{item.rule}: {item.reason}")
-        for item in plan.decisions
-    ]
-    screen.grid(screen.console(), ["node", "operator", "precision", "rests on", "why"], rows)
+    """Print the decision for every node, in graph order, and under it why."""
+    output = screen.console()
+    for item in plan.decisions:
+        formats = Text(" ".join(_formats(item)), "cyan")
+        output.print(Text.assemble((item.node, "bold"), f" ({item.op}): ", formats))
+        why = Text(f"{item.rule}: {item.reason}; rests on {item.grounds}", "dim")
+        output.print(Padding(why, (0, 0, 0, 4), expand=False))
 
 
 def _formats(decision: Decision) -> list[str]:

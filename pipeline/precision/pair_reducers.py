@@ -2,7 +2,8 @@
 
 `axes` are those within a sample, all but the first; none stand for all, and a reduction gives one scalar for the batch.
 Squares of samples are summed by Mul and ReduceSum, which ONNX Runtime vectorises; its ReduceSumSquare over some of the
-axes takes up to four times as long, and rounds after every element.
+axes takes up to four times as long, and rounds after every element. Nodes stand in an order in which few of the copies
+that these need are alive together.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ SAMPLES = """
 Samples (r, c, axes) => (shape_r, shape_c, low, high, signal, power, noise) {
     shape_r = Shape(r)
     shape_c = Shape(c)
+    power = ReduceSumSquare <keepdims = 0> (c)
     d = Sub(c, r)
     low = ReduceMin <keepdims = 0> (d, axes)
     high = ReduceMax <keepdims = 0> (d, axes)
@@ -48,7 +50,6 @@ Samples (r, c, axes) => (shape_r, shape_c, low, high, signal, power, noise) {
     noise = ReduceSum <keepdims = 0> (dd, axes)
     rr = Mul(r, r)
     signal = ReduceSum <keepdims = 0> (rr, axes)
-    power = ReduceSumSquare <keepdims = 0> (c)
 }
 """
 """The same by sample."""
@@ -59,6 +60,7 @@ Wide (r, c, axes) => (shape_r, shape_c, low, high, signal, power, noise) {
     shape_c = Shape(c)
     r64 = Cast <to = 11> (r)
     c64 = Cast <to = 11> (c)
+    power = ReduceSumSquare <keepdims = 0> (c64)
     d = Sub(c64, r64)
     low = ReduceMin <keepdims = 0> (d, axes)
     high = ReduceMax <keepdims = 0> (d, axes)
@@ -66,7 +68,6 @@ Wide (r, c, axes) => (shape_r, shape_c, low, high, signal, power, noise) {
     noise = ReduceSum <keepdims = 0> (dd, axes)
     rr = Mul(r64, r64)
     signal = ReduceSum <keepdims = 0> (rr, axes)
-    power = ReduceSumSquare <keepdims = 0> (c64)
 }
 """
 """The same in float64, for tensors whose squares fp32 cannot hold, such as scores with a mask of -3.4e38."""
@@ -97,6 +98,7 @@ Full (r, c, axes, largest, zero)
     clean_c = Where(finite, c, zero)
     r64 = Cast <to = 11> (clean_r)
     c64 = Cast <to = 11> (clean_c)
+    power = ReduceSumSquare <keepdims = 0> (c64)
     d64 = Sub(c64, r64)
     low = ReduceMin <keepdims = 0> (d64, axes)
     high = ReduceMax <keepdims = 0> (d64, axes)
@@ -104,7 +106,6 @@ Full (r, c, axes, largest, zero)
     noise = ReduceSum <keepdims = 0> (dd, axes)
     rr = Mul(r64, r64)
     signal = ReduceSum <keepdims = 0> (rr, axes)
-    power = ReduceSumSquare <keepdims = 0> (c64)
     is_nan_r = IsNaN(r)
     is_nan_c = IsNaN(c)
     is_inf_r = IsInf(r)

@@ -106,12 +106,16 @@ def _tasks(tasks: tuple[TaskVerdict, ...]) -> Table:
 
 
 def _layers(layers: list[Layer]) -> Table:
-    table = _table("worst layers", "op", "in", ">SQNR", ">floor", "why")
+    """The worst layers: why they are bad, or, where none is, how the worst sample stands."""
+    bad = any(layer.bad for layer in layers)
+    table = _table("worst layers", "op", "in", ">SQNR", ">floor", "why" if bad else ">worst sample")
     for layer in layers:
-        sqnr = figures.db(layer.stats.sqnr_db if layer.stats else None)
-        style = "red" if layer.bad else ""
-        cells = (_tail(layer.node), layer.op, str(layer.result), sqnr, figures.db(layer.floor_db), layer.reason or "")
-        table.add_row(*(Text(cell, style) for cell in cells))
+        sqnr, worst = (
+            ("–", "–") if layer.stats is None else (figures.db(layer.stats.sqnr_db), figures.worst_sample(layer.stats))
+        )
+        last = (layer.reason or "") if bad else worst
+        cells = (_tail(layer.node), layer.op, str(layer.result), sqnr, figures.db(layer.floor_db), last)
+        table.add_row(*(Text(cell, "red" if layer.bad else "") for cell in cells))
     return table
 
 
