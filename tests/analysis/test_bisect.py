@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.analysis.bisection.bisect import bisect
-from pipeline.analysis.bisection.delta import minimise
+from pipeline.analysis.bisection.delta import drop, minimise
 from pipeline.analysis.bisection.regions import regions
 from pipeline.analysis.bisection.trials import Case
 from pipeline.analysis.observe import observe
@@ -74,19 +74,40 @@ def case(folder, model, decisions=None, tolerances=None):
     )
 
 
-@given(
-    needed=st.lists(st.sets(st.integers(0, 19), min_size=1, max_size=4), min_size=1, max_size=3),
-    size=st.just(20),
-)
-def test_what_is_found_passes_and_nothing_can_be_left_out(needed, size):
-    """Passes where any one of several sets is complete: neither monotone searches nor luck find these."""
+ALTERNATIVES = st.lists(st.sets(st.integers(0, 19), min_size=1, max_size=4), min_size=1, max_size=3)
+"""Passes where any one of several sets is complete: neither monotone searches nor luck find these."""
+
+
+def question(needed):
+    asked = []
 
     def passes(items):
+        asked.append(tuple(items))
         return any(want <= set(items) for want in needed)
 
-    found = minimise(range(size), passes)
+    return passes, asked
+
+
+@given(needed=ALTERNATIVES)
+def test_what_is_found_passes_and_nothing_can_be_left_out(needed):
+    passes, _ = question(needed)
+    found = minimise(range(20), passes)
     assert passes(found)
     assert not any(passes([item for item in found if item != one]) for one in found)
+
+
+@given(needed=ALTERNATIVES, together=st.integers(1, 20))
+def test_what_is_left_passes_and_nothing_can_be_left_out(needed, together):
+    passes, _ = question(needed)
+    left = drop(range(20), passes, together=together)
+    assert passes(left)
+    assert not any(passes([item for item in left if item != one]) for one in left)
+
+
+def test_neighbours_are_left_out_together():
+    passes, asked = question([{3}])
+    assert drop(range(64), passes, together=32) == (3,)
+    assert len(asked) < 16
 
 
 def test_regions_are_a_partition_in_graph_order():

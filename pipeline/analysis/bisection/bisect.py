@@ -10,7 +10,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from pipeline.analysis.bisection import single_samples
-from pipeline.analysis.bisection.delta import drop_singly, minimise
+from pipeline.analysis.bisection.delta import drop, minimise
 from pipeline.analysis.bisection.regions import Closure, regions
 from pipeline.analysis.bisection.trials import Case, Trials, Try
 from pipeline.analysis.verdict.judge import Answer
@@ -74,8 +74,8 @@ class Bisection:
 def bisect(case: Case, progress: Progress) -> Bisection:
     """Find a 1-minimal set of nodes whose return to fp32 makes the mixed graph of `case` pass.
 
-    Delta debugging over connected regions, then over the nodes of those that are left, each try with its closure (see
-    `Closure`), then over the nodes that were found and what went along, under the whole criterion.
+    Delta debugging over connected regions, each try with its closure (see `Closure`), then over the nodes of those that
+    are left: first on single samples, then under the whole criterion.
 
     Raises:
         ValidationError: It fails with every node in fp32 too.
@@ -102,23 +102,43 @@ def _search(
     case: Case, model: ir.Model, trials: Trials, closure: Closure, singles: Sequence[Path], progress: Progress
 ) -> tuple[str, ...]:
     """What mends every sample alone; from there, or from everything, one by one under the whole criterion."""
-    hint = _hint(model, trials, closure, singles)
+    hint = _hint(model, trials, closure, singles, progress)
     if not (hint and trials(hint).passed):
         _require_mendable(case, trials)
-        hint = closure(_seeds(model, trials.nodes, trials, closure, frozenset()))
+        hint = _mending(model, trials.nodes, trials, closure, frozenset())
     progress.note(f"{len(hint)} of {len(trials.nodes)} nodes are left; leaving them out one by one")
-    ordered = [name for name in trials.nodes if name in hint]
-    return drop_singly(ordered, lambda kept: trials(frozenset(kept)).passed)
+    return drop([name for name in trials.nodes if name in hint], lambda kept: trials(frozenset(kept)).passed)
 
 
-def _hint(model: ir.Model, trials: Trials, closure: Closure, singles: Sequence[Path]) -> frozenset[str]:
-    """Nodes that mend each sample alone, the smallest sample first, so that most are found on few tokens."""
+def _hint(
+    model: ir.Model, trials: Trials, closure: Closure, singles: Sequence[Path], progress: Progress
+) -> frozenset[str]:
+    """Nodes that mend each sample alone, found on as few samples as will do.
+
+    Some samples are mended together; as long as another fails with what mends them, it joins them. The smallest comes
+    first, so that most is found on few tokens.
+    """
     found: frozenset[str] = frozenset()
-    for sample in singles:
-        alone = trials.on(sample)
-        if not alone(found).passed and alone(frozenset(trials.nodes)).passed:
-            found = closure((*found, *_seeds(model, trials.nodes, alone, closure, found)))
+    asking, joined = [trials.on(sample) for sample in singles], list[Try]()
+    while failing := next((alone for alone in asking if not alone(found).passed), None):
+        if failing(frozenset(trials.nodes)).passed:
+            joined.insert(0, failing)
+            found = _mending(model, trials.nodes, _together(joined), closure, found)
+            progress.note(f"{len(joined)} samples pass with {len(found)} of {len(trials.nodes)} nodes in fp32")
+        else:
+            asking.remove(failing)
     return found
+
+
+def _together(samples: Sequence[Try]) -> Try:
+    """The question of several samples: the answer of the first that fails, or the last one's."""
+
+    def ask(back: frozenset[str]) -> Answer:
+        *others, last = samples
+        failed = (answer for alone in others if not (answer := alone(back)).passed)
+        return next(failed, None) or last(back)
+
+    return ask
 
 
 def _require_mendable(case: Case, trials: Trials) -> None:
@@ -132,14 +152,20 @@ def _require_mendable(case: Case, trials: Trials) -> None:
         )
 
 
-def _seeds(
+def _mending(
     model: ir.Model, rounding: Sequence[str], trial: Try, closure: Closure, given: frozenset[str]
-) -> tuple[str, ...]:
-    """Nodes that pass together with those `given` and the closure of both: regions first, then nodes."""
-    open_ = set(rounding) - given
-    parts = regions([node for node in model.graph if str(node.name) in open_])
+) -> frozenset[str]:
+    """Nodes that pass and of which none can be left out.
+
+    Regions are searched beside those `given`, then their nodes, then whether all of those given are still needed.
+    """
+    parts = regions([node for node in model.graph if str(node.name) in set(rounding) - given])
     left = minimise(parts, lambda kept: trial(closure((*given, *_names(kept)))).passed)
-    return minimise(_names(left), lambda kept: trial(closure((*given, *kept))).passed)
+    passing = closure((*given, *_names(left)))
+    added = [name for name in rounding if name in passing - given]
+    few = drop(added, lambda kept: trial(given.union(kept)).passed, together=max(len(added) // 2, 1))
+    ordered = [name for name in rounding if name in given.union(few)]
+    return frozenset(drop(ordered, lambda kept: trial(frozenset(kept)).passed))
 
 
 def _names(parts: Sequence[Sequence[ir.Node]]) -> list[str]:

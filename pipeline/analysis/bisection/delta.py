@@ -38,17 +38,30 @@ def minimise(items: Sequence[T], passes: Callable[[Sequence[T]], bool]) -> tuple
     return kept
 
 
-def drop_singly(items: Sequence[T], passes: Callable[[Sequence[T]], bool]) -> tuple[T, ...]:
-    """The same, for a set that is nearly minimal: one question an item where it is."""
+def drop(items: Sequence[T], passes: Callable[[Sequence[T]], bool], *, together: int = 1) -> tuple[T, ...]:
+    """The same by leaving out: neighbours together first, `together` of them and then half as many, at last singly.
+
+    Few questions for a set of which little has to stay, and with `together` 1 one question an item for a set that is
+    nearly minimal.
+    """
     kept = tuple(items)
     while True:
-        before = kept
-        for item in before:
-            rest = tuple(other for other in kept if other != item)
-            if rest and passes(rest):
-                kept = rest
-        if kept == before:
+        smaller = _sweep(kept, passes, together)
+        if together == 1 and smaller == kept:
             return kept
+        kept, together = smaller, max(together // 2, 1)
+
+
+def _sweep(items: tuple[T, ...], passes: Callable[[Sequence[T]], bool], together: int) -> tuple[T, ...]:
+    """`items` without those runs of `together` neighbours that can be left out, tried from first to last."""
+    kept, start = items, 0
+    while start < len(kept):
+        rest = kept[:start] + kept[start + together :]
+        if rest and passes(rest):
+            kept = rest
+        else:
+            start += together
+    return kept
 
 
 def _split(items: tuple[T, ...], parts: int) -> list[tuple[T, ...]]:
