@@ -223,7 +223,12 @@ function branch(at, depth) {
     element("span", made.bad[at] ? "bad" : "dim", `${made.bad[at]} of ${made.layers[at]} bad` + (made.nonfinite[at] ? `, ${made.nonfinite[at]} values become NaN or infinite` : "")));
   node.append(line);
   if (children.length)
-    node.addEventListener("toggle", () => { if (node.open && node.children.length === 1) node.append(...children.map((child) => branch(child, depth + 1))); });
+    node.addEventListener("toggle", () => {
+      if (!node.open || node.children.length > 1) return;
+      node.append(...children.map((child) => branch(child, depth + 1)));
+      // A child that holds nearly all of it says nothing new: open it too.
+      if (made.share[children[0]] > 0.9 * made.share[at]) node.children[1].open = true;
+    });
   return node;
 }
 if (made.id.length) {
@@ -244,7 +249,7 @@ const css = (name) => getComputedStyle(document.documentElement).getPropertyValu
 const axis = () => ({ gridcolor: css("--line"), linecolor: css("--line"), zeroline: false, color: css("--dim") });
 const layout = (more) => ({
   paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { family: css("--sans"), size: 12, color: css("--ink") },
-  margin: { l: 92, r: 14, t: 34, b: 44 }, modebar: { bgcolor: "rgba(0,0,0,0)", color: css("--dim"), activecolor: css("--ink") },
+  margin: { l: 62, r: 14, t: 34, b: 44 }, modebar: { bgcolor: "rgba(0,0,0,0)", color: css("--dim"), activecolor: css("--ink") },
   hoverlabel: { bgcolor: css("--panel"), bordercolor: css("--line"), font: { family: css("--sans"), color: css("--ink") }, align: "left" }, ...more,
 });
 const CONFIG = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
@@ -277,7 +282,8 @@ function depthLimits() {
     if (layers.relative[i] > 0 && Number.isFinite(layers.relative[i])) seen.push(layers.relative[i]);
     if (Number.isFinite(layers.floor[i]) && layers.floor[i] != null) seen.push(10 ** (-layers.floor[i] / 20));
   }
-  const low = seen.reduce((a, b) => Math.min(a, b), 1e-4) / 4, high = seen.reduce((a, b) => Math.max(a, b), 1e-2) * 4;
+  // Scores behind a mask of -3.4e38 differ by 1e-41 of it; what lies under fp32's own roundings is drawn at the bottom.
+  const low = Math.max(seen.reduce((a, b) => Math.min(a, b), 1e-4) / 4, 1e-9), high = seen.reduce((a, b) => Math.max(a, b), 1e-2) * 4;
   return { low, high, clamp: (value) => (Number.isNaN(value) || value > high ? high : Math.max(value, low)) };
 }
 
@@ -301,8 +307,8 @@ function drawDepth() {
   return Plotly.react(place, [floor, injected, ...depthTraces(limits)], layout({
     hovermode: "closest", showlegend: true, legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 },
     xaxis: { ...axis(), title: { text: "position in the graph" } },
-    yaxis: { ...axis(), type: "log", range: [Math.log10(limits.low) - 0.1, Math.log10(limits.high) + 0.1], ...decades(limits),
-      title: { text: narrow ? "" : "error relative to the tensor" } },
+    yaxis: { ...axis(), type: "log", range: [Math.log10(limits.low) - 0.1, Math.log10(limits.high) + 0.1], ...decades(limits), automargin: true,
+      title: { text: narrow ? "" : "error relative to the tensor", standoff: 12 } },
   }), { ...CONFIG, displayModeBar: !narrow });
 }
 
