@@ -150,8 +150,13 @@ def read_public(key: Path | bytes) -> Ed25519PublicKey:
 
     where = str(key) if isinstance(key, Path) else "the public key"
     try:
-        found = serialization.load_pem_public_key(_content(key) if isinstance(key, Path) else key)
+        content = _content(key) if isinstance(key, Path) else key
+        found = serialization.load_pem_public_key(content)
     except (ValueError, UnsupportedAlgorithm) as error:
+        if b"PRIVATE KEY" in content:
+            raise KeyFileError(
+                "a private key, and signatures are checked with the public one", where=where, hint=_PUBLIC
+            ) from error
         raise KeyFileError("not a public key in PEM form", where=where, hint=_MAKE) from error
     if not isinstance(found, Ed25519PublicKey):
         raise KeyFileError("a public key, but not of Ed25519", where=where, hint=_MAKE)
@@ -203,6 +208,7 @@ def generate(private: Path, public: Path, passphrase: bytes | None) -> str:
 
 
 _AGAIN = "take the bundle again from its source"
+_PUBLIC = "`trt-pipeline keygen` wrote the public key beside it, as *.pub; keep the private one where signing happens"
 _MAKE = "`trt-pipeline keygen` makes a pair of keys"
 
 

@@ -168,7 +168,7 @@ def _warnings(
     if signature is None:
         yield UNSIGNED
     elif not trusted:
-        yield f"signed by key {signature.key_id[:16]}…, which was not checked: give the public key"
+        yield f"signed by key {signature.key_id[:16]}…, which was not checked: no public key was given (--key)"
     for reason in record.verdict.overridden:
         yield f"shipped although: {reason}"
     yield from consistency.unread(record, kept)

@@ -69,6 +69,8 @@ def ship(
         click.echo(serde.dumps(results.artifact("ship")), nl=False)
     else:
         engine.show(context, results, "ship")
+        if results.shippable:
+            _say_signed(results.folder / "bundle")
     ctx.exit(ExitCode.OK if results.shippable else ExitCode.NOT_PASSED)
 
 
@@ -89,6 +91,21 @@ def keygen(private: Path, public: Path | None, no_passphrase: bool) -> None:
     click.echo(f"private key: {private}  (keep it secret)")
     click.echo(f"public key:  {shown}  (give it to whoever verifies)")
     click.echo(f"key id:      {key_id}")
+
+
+def _say_signed(bundle: Path) -> None:
+    """What stands beside the bundle, and whose signature it carries: that of this run, or of one before."""
+    from pipeline.bundle import archive, manifest, signing, verify
+
+    click.echo(f"as one file: {bundle.with_name(bundle.name + archive.SUFFIX)}")
+    signature = bundle / manifest.SIGNATURE
+    if signature.exists():
+        signed_by = signing.parse(signature.read_bytes(), str(signature)).key_id
+        click.echo(
+            f"signed by key {signed_by[:16]}…; whoever takes it checks it with: trt-pipeline verify BUNDLE --key PUB"
+        )
+    else:
+        click.echo(f"{verify.UNSIGNED}; sign it with --sign KEY")
 
 
 def _signer(key: Path) -> Signer:

@@ -64,9 +64,11 @@ def of_runs(bundle: Opened, plans: tuple[EnginePlan, ...], progress: Progress) -
     found = machine.look({plan.flavour for plan in plans}, 0)
     findings = []
     for name in map(describe.plan_name, plans):
-        progress.note(f"{name}: compared with its emulation where this machine can run it")
-        misfits = fit.problems(rows[name], found)
-        check = _not_run(misfits) if misfits else _run(bundle, name)
+        if misfits := fit.problems(rows[name], found):
+            check = _not_run(misfits)
+        else:
+            progress.note(f"comparing {name} with its emulation")
+            check = _run(bundle, name)
         findings.append(Finding(plan=name, check=check))
     return tuple(findings)
 

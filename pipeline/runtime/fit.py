@@ -67,7 +67,7 @@ def _hint(manifest: Manifest, machine: Machine, fitting: list[Plan]) -> str:
     if fitting:
         return f"{fitting[0].path} of this bundle fits"
     if machine.gpu is None:
-        return 'on a machine without a GPU, backend="emulated" runs the bundle\'s emulation (it is not the engine)'
+        return "on a machine without a GPU, the backend `emulated` runs the bundle's emulation (it is not the engine)"
     for plan in manifest.plans:
         if machine.gpu.capability in plan.targets:
             return f"{plan.path} fits this GPU: pip install '{plan.flavour}=={plan.version}'"

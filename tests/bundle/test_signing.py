@@ -48,7 +48,9 @@ def test_a_signature_that_nobody_checks_is_no_proof(signed):
     bundle, _ = signed
     found = verify.verify(bundle)
     assert not found.trusted
-    assert found.warnings == (f"signed by key {found.signed_by[:16]}…, which was not checked: give the public key",)
+    assert found.warnings == (
+        f"signed by key {found.signed_by[:16]}…, which was not checked: no public key was given (--key)",
+    )
 
 
 def test_another_key_is_refused(made, signed):
@@ -192,7 +194,9 @@ def test_what_is_no_ed25519_key_is_refused(made, tmp_path):
         signing.read_public(public)
     with pytest.raises(KeyFileError, match="a private key, but not of Ed25519"):
         signing.read_private(private)
+    with pytest.raises(KeyFileError, match=r"k: a private key, and signatures are checked with the public one"):
+        signing.read_public(tmp_path / "k")
     with pytest.raises(KeyFileError, match="not a public key in PEM form"):
-        signing.read_public(made[0] / "ours.pem")
+        signing.read_public(b"no key")
     with pytest.raises(KeyFileError, match="cannot read the key: No such file or directory"):
         signing.read_public(tmp_path / "gone")

@@ -43,6 +43,15 @@ def test_a_run_without_the_key_leaves_the_signature(signed):
     assert verify(clone, clone.engine / "build" / "bundle", "--key", keys / "k.pub")[0] == 0
 
 
+def test_ship_says_whose_signature_the_bundle_carries(signed, built):
+    clone, _ = signed
+    bundle = clone.engine / "build" / "bundle"
+    key_id = json.loads((bundle / "manifest.json.sig").read_text())["key_id"]
+    assert clone.run("ship", "tiny").stdout.splitlines()[-1].startswith(f"signed by key {key_id[:16]}…; ")
+    said = built[0].run("ship", "tiny").stdout
+    assert said.endswith("not signed: damage is detected, tampering is not; sign it with --sign KEY\n")
+
+
 def test_a_flipped_byte_of_a_signed_bundle_is_refused(signed, tmp_path):
     clone, keys = signed
     bundle = shutil.copytree(clone.engine / "build" / "bundle", tmp_path / "bundle")

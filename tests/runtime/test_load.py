@@ -55,7 +55,8 @@ def test_without_a_gpu_the_engine_is_refused_and_what_can_be_done_is_said(bundle
         re.escape(f"{bundle}: no plan of this bundle fits this machine\n    rtx.plan: GPU: ")
         + ".+\n"
         + re.escape(
-            '  hint: on a machine without a GPU, backend="emulated" runs the bundle\'s emulation (it is not the engine)'
+            "  hint: on a machine without a GPU, the backend `emulated` runs the bundle's emulation "
+            "(it is not the engine)"
         ),
         str(caught.value),
     )
