@@ -25,7 +25,6 @@ from tests.benchmarks.peers import FOLDER
 TITLE = "a planted overflow in bert-base found, named and mended, 8 x 128 tokens, process start to end"
 LAYER = "encoder.layer.6.intermediate.dense"
 FACTOR = 3e5
-ALLOWED = 60.0
 
 
 def run() -> dict[str, Cost]:
