@@ -124,7 +124,9 @@ def _hint(
         if failing(frozenset(trials.nodes)).passed:
             joined.insert(0, failing)
             found = _mending(model, trials.nodes, _together(joined), closure, found)
-            progress.note(f"samples mended together: {len(joined)}, with {len(found)} of {len(trials.nodes)} nodes in fp32")
+            progress.note(
+                f"samples mended together: {len(joined)}, with {len(found)} of {len(trials.nodes)} nodes in fp32"
+            )
         else:
             asking.remove(failing)
     return found
