@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import numpy as np
 from pipeline.bundle import content
 from pipeline.bundle.opening import Opened
 from pipeline.core.artifacts import TensorInfo
-from pipeline.core.errors import BackendUnavailable, InputError
+from pipeline.core.errors import BackendUnavailable, BundleError, InputError
 from pipeline.runtime.arrays import Array
 from pipeline.runtime.interface import Interface
 
@@ -34,22 +36,30 @@ class Tokenizer:
         tokenizer: The library's object.
         pad: Token that fills the padding.
         mask: Token that stands for a word to be guessed, or None.
+        where: The bundle that it lies in, for errors.
     """
 
     tokenizer: Any
     pad: int
     mask: int | None
+    where: str
 
     def encode(self, text: str, limit: int) -> list[int]:
-        """Token ids with the special ones, at most `limit`."""
-        self.tokenizer.no_padding()
-        self.tokenizer.enable_truncation(limit)
-        ids: list[int] = self.tokenizer.encode(text).ids
+        """Token ids with the special ones, at most `limit`.
+
+        Raises:
+            BundleError: Its parts contradict one another.
+        """
+        with _owned(self.where):
+            self.tokenizer.no_padding()
+            self.tokenizer.enable_truncation(limit)
+            ids: list[int] = self.tokenizer.encode(text).ids
         return ids
 
     def word(self, token: int) -> str:
         """A token as it is read."""
-        piece: str = self.tokenizer.decode([token], skip_special_tokens=False)
+        with _owned(self.where):
+            piece: str = self.tokenizer.decode([token], skip_special_tokens=False)
         return piece
 
     @property
@@ -64,26 +74,46 @@ def of_bundle(bundle: Opened) -> Tokenizer:
 
     Raises:
         InputError: There is none.
+        BundleError: There is one, and it cannot be read.
         BackendUnavailable: The library `tokenizers` is not installed.
     """
     where = str(bundle.source)
     if FILE not in bundle.manifest.files:
         raise InputError(f"this bundle has no {FILE}, so it takes no text", where=where, hint="give arrays: --npz FILE")
-    try:
-        import tokenizers
-    except ImportError as error:
-        raise BackendUnavailable("text needs the library tokenizers", hint="pip install tokenizers") from error
-    found = tokenizers.Tokenizer.from_buffer(content.read(bundle.folder, FILE, bundle.manifest))
-    config: dict[str, Any] = {}
-    if CONFIG in bundle.manifest.files:
-        config = json.loads(content.read(bundle.folder, CONFIG, bundle.manifest))
+    if importlib.util.find_spec("tokenizers") is None:
+        raise BackendUnavailable("text needs the library tokenizers", hint="pip install tokenizers")
+    config = content.read(bundle.folder, CONFIG, bundle.manifest) if CONFIG in bundle.manifest.files else b"{}"
+    return parse(content.read(bundle.folder, FILE, bundle.manifest), config, where)
+
+
+def parse(tokenizer: bytes, settings: bytes, where: str) -> Tokenizer:
+    """A tokenizer from the content of `tokenizer.json` and `tokenizer_config.json`. See `of_bundle`."""
+    import tokenizers
+
+    with _owned(where):
+        found = tokenizers.Tokenizer.from_buffer(tokenizer)
+        config = dict(json.loads(settings))
     pad = _token(found, config, "pad_token")
     end = _token(found, config, "eos_token")
     return Tokenizer(
         tokenizer=found,
         pad=next((item for item in (pad, end) if item is not None), 0),
         mask=_token(found, config, "mask_token"),
+        where=where,
     )
+
+
+@contextmanager
+def _owned(where: str) -> Iterator[None]:
+    """Errors of the library as the bundle's: it has no type for them, and a panic of its Rust is no Exception."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        raise BundleError(
+            f"its tokenizer cannot be used: {error}", where=where, hint="give arrays: --npz FILE"
+        ) from error
 
 
 def feeds(texts: Sequence[str], tokenizer: Tokenizer, takes: Interface) -> dict[str, Array]:

@@ -8,7 +8,10 @@ from click.testing import CliRunner
 
 from pipeline.bundle import archive, signing, verify
 from pipeline.cli import cli
+from pipeline.core.errors import BundleError
+from pipeline.runtime import text
 from tests import bundles, encoder
+from tests.fuzz.targets import TOKENIZER
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +70,24 @@ def test_run_wants_text_or_arrays_and_text_wants_a_tokenizer(shipped):
         f"error: {shipped}: this bundle has no tokenizer/tokenizer.json, so it takes no text\n"
         "  hint: give arrays: --npz FILE\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "config"), [(b"{}", b"{}"), (b"\xff", b"{}"), (TOKENIZER, b"[1]"), (TOKENIZER, b"{")]
+)
+def test_run_says_that_a_tokenizer_cannot_be_used(tmp_path, tokenizer, config):
+    extra = {"tokenizer/tokenizer.json": tokenizer, "tokenizer/tokenizer_config.json": config}
+    bundles.write(tmp_path / "bundle", extra=extra)
+    result = call("run", tmp_path / "bundle", "--text", "hello", "--backend", "emulated")
+    assert result.exit_code == 6, result.output
+    assert f"error: {tmp_path}/bundle: its tokenizer cannot be used: " in result.stderr
+    assert result.stderr.endswith("  hint: give arrays: --npz FILE\n")
+
+
+def test_a_tokenizer_whose_template_names_no_token_is_an_error_and_no_panic():
+    broken = TOKENIZER.replace(b'"special_tokens": {"[PAD]"', b'"special_tokens": {"[GONE]"')
+    with pytest.raises(BundleError, match="its tokenizer cannot be used: "):
+        text.parse(broken, b"{}", "bundle").encode("a text", 8)
 
 
 def test_a_damaged_bundle_is_not_run(shipped, samples, tmp_path):

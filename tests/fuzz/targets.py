@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from pipeline.backends import plan_text
-from pipeline.bundle import archive, signing, verify
+from pipeline.bundle import archive, sbom, signing, verify
+from pipeline.bundle.manifest import File, Role
 from pipeline.core import plan_header, serde, spec_file
 from pipeline.core.errors import PipelineError
 from pipeline.core.spec import AxisRange, InputSpec, PrecisionSpec
@@ -25,7 +26,8 @@ from pipeline.graph import typed
 from pipeline.models import onnx_source
 from pipeline.precision import policy_file
 from pipeline.regress import baseline
-from tests import bundles
+from pipeline.runtime import text
+from tests import bundles, records
 
 SPEC = """
 description = "a callable"
@@ -63,6 +65,20 @@ small (float[batch, 4] x) => (float[batch, 3] y) <float[4, 3] w = {1,2,3,4,5,6,7
     [norm] y = Softmax <axis = -1> (d)
 }
 """
+
+TOKENIZER = b"""{
+  "version": "1.0", "truncation": null, "padding": null, "normalizer": {"type": "Lowercase"},
+  "added_tokens": [{"id": 0, "content": "[PAD]", "single_word": false, "lstrip": false, "rstrip": false,
+                    "normalized": false, "special": true}],
+  "pre_tokenizer": {"type": "Whitespace"}, "decoder": {"type": "ByteLevel", "add_prefix_space": true,
+                    "trim_offsets": true, "use_regex": true},
+  "post_processor": {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "[PAD]", "type_id": 0}},
+    {"Sequence": {"id": "A", "type_id": 0}}], "pair": [], "special_tokens": {"[PAD]": {"id": "[PAD]", "ids": [0],
+    "tokens": ["[PAD]"]}}},
+  "model": {"type": "BPE", "dropout": null, "unk_token": "[PAD]", "continuing_subword_prefix": null,
+    "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "ignore_merges": true,
+    "vocab": {"[PAD]": 0, "a": 1, "t": 2, "at": 3}, "merges": [["a", "t"]]}
+}"""
 
 PROGRAM = b"""header {
   version = 1
@@ -115,6 +131,18 @@ def signature(data: bytes) -> None:
         signing.parse(data, "fuzz")
 
 
+def materials(data: bytes) -> None:
+    """A bill of materials that a rebuild renews."""
+    with suppress(PipelineError):
+        sbom.renew(data, "fuzz", {}, epoch=None)
+
+
+def tokenizer(data: bytes) -> None:
+    """The tokenizer of a bundle, and a text for it."""
+    with suppress(PipelineError):
+        text.parse(data, b"{}", "fuzz").encode("A text.", 8)
+
+
 def key(data: bytes) -> None:
     """A public key."""
     with suppress(PipelineError):
@@ -156,6 +184,8 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "members": members,
     "signature": signature,
     "key": key,
+    "materials": materials,
+    "tokenizer": tokenizer,
     "plan": plan,
     "baseline": baseline_file,
     "graph": graph,
@@ -175,6 +205,11 @@ def seeds(name: str) -> list[bytes]:
         case "key":
             private = Ed25519PrivateKey.generate()
             return [private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)]
+        case "materials":
+            files = {"model.onnx": File(role=Role.ONNX, size=1, sha256="1" * 64)}
+            return [sbom.render("fuzz", files, {"weights": records.REAL}, epoch=0).encode()]
+        case "tokenizer":
+            return [TOKENIZER]
         case "plan":
             return [bundles.rtx_plan(("8.9",), body=PROGRAM)]
         case "graph" | "arriving-graph":
