@@ -14,6 +14,9 @@ from dataclasses import dataclass
 
 from pipeline.core.artifacts import Contribution, Layer
 
+LEAST = 1e-3
+"""Share of the final error from which on a module is worth a line."""
+
 Path = tuple[str, ...]
 
 
@@ -65,8 +68,8 @@ def top(layers: Iterable[Layer], count: int) -> list[Branch]:
 
 
 def most(contributions: Iterable[Contribution], count: int) -> list[Contribution]:
-    """The modules that add most to the final error, among those whose parts were not measured."""
-    found = [item for item in contributions if item.module and item.noise > 0]
+    """The modules that add most to the final error, at least `LEAST`, among those whose parts were not measured."""
+    found = [item for item in contributions if item.module and item.share >= LEAST]
     opened = {item.module.rpartition(".")[0] for item in found}
     return sorted((item for item in found if item.module not in opened), key=lambda item: -item.noise)[:count]
 

@@ -101,10 +101,10 @@ def _problem(stats: ErrorStats, floor: float | None, place: _Place, slack_db: fl
         return "it had no element to compare"
     if stats.nan_candidate or stats.nan_reference:
         where = "in both" if stats.nan_reference else "where its reference has none"
-        return f"{stats.nan_candidate or stats.nan_reference} of {stats.elements} elements are NaN {where}"
+        return f"{stats.nan_candidate or stats.nan_reference:,} of {stats.elements:,} elements are NaN {where}"
     if stats.mismatched_nonfinite:
         return (
-            f"{stats.mismatched_nonfinite} of {stats.elements} elements are infinite where their reference is not: "
+            f"{stats.mismatched_nonfinite:,} of {stats.elements:,} elements are infinite where their reference is not: "
             f"beyond {place.result.limits.largest:g} in {place.result}, or made from such"
         )
     if floor is not None and not stats.sqnr_db >= floor:

@@ -17,12 +17,12 @@ const ROW = 32;
 const PHONE = matchMedia("(max-width: 640px)").matches;
 const COLUMNS = [
   { key: "depth", title: "#", width: "64px", right: true },
-  { key: "tensor", title: "Tensor", width: PHONE ? "160px" : "300px" },
-  { key: "op", title: "Operator", width: "150px" },
+  { key: "tensor", title: "Tensor", width: PHONE ? "160px" : "230px" },
+  { key: "op", title: "Operator", width: "140px" },
   { key: "result", title: "In", width: "64px" },
   { key: "sqnr", title: "SQNR", width: "100px", right: true, text: show.db },
   { key: "floor", title: "Floor", width: "100px", right: true, text: show.db },
-  { key: "margin", title: "Margin", width: "100px", right: true, text: show.db },
+  { key: "margin", title: "Margin", width: "90px", right: true, text: (value) => (value === Infinity ? "–" : show.db(value)) },
   { key: "ownSqnr", title: "Injected", width: "100px", right: true, text: show.db },
   { key: "worstSqnr", title: "Worst sample", width: "150px", right: true, text: (_, i) => layers.worstSample[i] || "–" },
   { key: "max", title: "Largest difference", width: "150px", right: true, text: show.figure },
@@ -220,7 +220,7 @@ function branch(at, depth) {
   const final = made.final[at] == null ? "–" : made.breaks[at] ? "breaks the outputs alone" : percent(made.final[at]);
   line.append(element("span", "name", made.label[at]), bar, element("span", "n", percent(made.share[at])),
     element("span", (made.breaks[at] ? "bad " : "") + "n final", final),
-    element("span", made.bad[at] ? "bad" : "dim", `${made.bad[at]} of ${made.layers[at]} bad` + (made.nonfinite[at] ? `, ${made.nonfinite[at]} values become NaN or infinite` : "")));
+    element("span", made.bad[at] ? "bad" : "dim", `${made.bad[at]} of ${made.layers[at]} bad` + (made.nonfinite[at] ? `, ${made.nonfinite[at].toLocaleString("en")} values become NaN or infinite` : "")));
   node.append(line);
   if (children.length)
     node.addEventListener("toggle", () => {
@@ -307,7 +307,7 @@ function drawDepth() {
   return Plotly.react(place, [floor, injected, ...depthTraces(limits)], layout({
     hovermode: "closest", showlegend: true, legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 },
     xaxis: { ...axis(), title: { text: "position in the graph" } },
-    yaxis: { ...axis(), type: "log", range: [Math.log10(limits.low) - 0.1, Math.log10(limits.high) + 0.1], ...decades(limits), automargin: true,
+    yaxis: { ...axis(), type: "log", range: [Math.log10(limits.low) - 0.1, Math.log10(limits.high) * 1.02 + 0.15], ...decades(limits), automargin: true,
       title: { text: narrow ? "" : "error relative to the tensor", standoff: 12 } },
   }), { ...CONFIG, displayModeBar: !narrow });
 }
