@@ -4,6 +4,10 @@ It sees calibration samples. Held out are the validation samples, for outputs, a
 set is so small that the same sample stands in several, it belongs to the validation samples first and is not seen; of
 the task's samples those are left out that the search saw. What is the same sample is told by its content, padding
 apart.
+
+What the search sees is run for every plan, so samples that one of another size would pad are not run together: of eight
+sentences, the longest 400 tokens, that saves four fifths of the work. Padding is met when a plan is confirmed: batches of
+the validation set are run as they are.
 """
 
 from __future__ import annotations
