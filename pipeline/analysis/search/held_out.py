@@ -6,8 +6,8 @@ the task's samples those are left out that the search saw. What is the same samp
 apart.
 
 What the search sees is run for every plan, so samples that one of another size would pad are not run together: of eight
-sentences, the longest 400 tokens, that saves four fifths of the work. Padding is met when a plan is confirmed: batches of
-the validation set are run as they are.
+sentences, the longest 400 tokens, that saves four fifths of the work. Padding is met when a plan is confirmed: batches
+of the validation set are run as they are.
 """
 
 from __future__ import annotations
