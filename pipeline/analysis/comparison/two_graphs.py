@@ -11,7 +11,7 @@ import onnx_ir as ir
 from pipeline.analysis import batches
 from pipeline.analysis.comparison import module_pairs
 from pipeline.analysis.comparison.compare import compare
-from pipeline.analysis.comparison.elements import elements_of, samples, stack_of
+from pipeline.analysis.comparison.elements import Elements, elements_of, samples, stack_of
 from pipeline.analysis.comparison.module_pairs import ModuleRow
 from pipeline.analysis.comparison.outputs import Run
 from pipeline.core.artifacts import ErrorStats, Fate
@@ -152,7 +152,7 @@ def compare_outputs(
             if ours[name].shape != theirs[name].shape:
                 unlike = f"it has shape {list(ours[name].shape)} in A and {list(theirs[name].shape)} in B"
                 raise ValidationError(unlike, where=f"output {name}")
-            part = elements[name].difference(feeds, ours[name], theirs[name], first)
+            part = elements.get(name, Elements()).difference(feeds, ours[name], theirs[name], first)
             found[name] = found.get(name, Difference()).merge(part)
         first += samples(stack, feeds)
         progress.advance("output batches", index + 1, len(files))
