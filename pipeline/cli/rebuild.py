@@ -79,5 +79,7 @@ def _show(result: Rebuilt) -> None:
     for finding in result.findings:
         click.echo(f"{finding.plan}: {finding.check.name}: {finding.check.summary}")
     click.echo(f"added {', '.join(result.plans)} to {result.bundle}")
-    if not result.signed:
+    if result.signed_by is not None:
+        click.echo(f"signed by key {result.signed_by[:16]}…")
+    else:
         click.echo("not signed: sign it with --sign KEY, or give it to whoever signs bundles")

@@ -34,14 +34,14 @@ class Rebuilt:
         plans: Paths of the new plans in it.
         findings: What each was held to, and what came of it.
         core: Digest of the core, which is another one now.
-        signed: Whether it was signed anew; a signature of before cannot hold any more.
+        signed_by: Key id that it was signed anew with; None where it was not: no signature of before can hold.
     """
 
     bundle: Path
     plans: tuple[str, ...]
     findings: tuple[Finding, ...]
     core: str
-    signed: bool
+    signed_by: str | None
 
 
 def rebuild(
@@ -86,14 +86,14 @@ def rebuild(
         findings += evidence.of_runs(grown, built.plans, progress)
         _require(findings, bundle)
         manifest = record.seal(folder, verified, manifest, findings, sign)
-        verify.verify(folder)
+        proof = verify.verify(folder)
         _replace(folder, target, packed=bundle.is_file())
     return Rebuilt(
         bundle=target,
         plans=tuple(describe.plan_name(item) for item in built.plans),
         findings=findings,
         core=manifest.core,
-        signed=sign is not None,
+        signed_by=proof.signed_by,
     )
 
 

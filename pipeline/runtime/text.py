@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -162,6 +163,8 @@ def read_npz(path: Path) -> dict[str, Array]:
     Raises:
         InputError: It is not one, or holds pickles.
     """
+    if not zipfile.is_zipfile(path):
+        raise InputError("not an .npz file", where=str(path), hint="numpy.savez writes them, with an array an input")
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files if not name.startswith("expected.")}

@@ -98,6 +98,15 @@ def test_a_damaged_bundle_is_not_run(shipped, samples, tmp_path):
     assert "emulated.onnx: 1 bytes, expected " in result.stderr
 
 
+def test_what_is_no_file_of_arrays_is_refused(shipped, tmp_path):
+    (tmp_path / "in.npz").write_bytes(b"no arrays")
+    result = call("run", shipped, "--npz", tmp_path / "in.npz", "--backend", "emulated")
+    assert result.exit_code == 2
+    assert result.stderr.endswith(
+        f"error: {tmp_path}/in.npz: not an .npz file\n  hint: numpy.savez writes them, with an array an input\n"
+    )
+
+
 def test_a_file_of_pickles_is_refused(shipped, tmp_path):
     np.savez(tmp_path / "in.npz", x=np.array([{}], dtype=object))
     result = call("run", shipped, "--npz", tmp_path / "in.npz", "--backend", "emulated")
@@ -153,7 +162,8 @@ def test_rebuild_adds_a_checked_plan_from_the_bundle_alone_and_signs_it(shipped,
     )
     assert result.exit_code == 0, result.output
     assert "tensorrt-rtx-sm80.plan: parsed: 19 planned nodes compared with " in result.stdout
-    assert f"added tensorrt-rtx-sm80.plan to {new}" in result.stdout
+    key_id = signing.read_private(tmp_path / "private.pem").key_id
+    assert result.stdout.endswith(f"added tensorrt-rtx-sm80.plan to {new}\nsigned by key {key_id[:16]}…\n")
     assert verify.verify(new, key=tmp_path / "public.pem").trusted
     record, before = verify.read(new), verify.read(shipped)
     assert [(plan.path, plan.targets) for plan in record.plans] == [
