@@ -3,10 +3,14 @@
 Only what `pack` writes is read: plain files with short relative names, the manifest first, its signature second. Any
 other tar feature (links, devices, extended headers, sparse files) and any other zstd frame is an error, so nothing in
 an archive can make its reader allocate or write more than the manifest says.
+
+Compressed data has bits that change nothing in what it stands for (0.03 % of a small bundle's), so a digest of the
+compressed bytes ends the file, in a frame that other readers of zstd skip: damage shows wherever it is.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tarfile
@@ -16,6 +20,7 @@ from pathlib import Path
 from typing import IO
 
 from pipeline.bundle import manifest
+from pipeline.core import digest
 from pipeline.core.errors import BundleError, ShipError
 
 SUFFIX = ".tar.zst"
@@ -23,6 +28,9 @@ LEVEL = 3
 WINDOW_LOG = 21
 FRAME = b"\x28\xb5\x2f\xfd\x04\x58"
 """How the frame begins: magic number, a content checksum and no content size, a window of 2 MiB."""
+
+SEAL = b"\x5e\x2a\x4d\x18\x20\x00\x00\x00"
+"""How the skippable frame begins that ends the file: its magic number, and the 32 bytes of a SHA-256 that follow."""
 
 BLOCK = 512
 END = 2 * BLOCK
@@ -68,6 +76,9 @@ def pack(folder: Path, target: Path) -> None:
                 shutil.copyfileobj(source, stream, CHUNK)
             stream.write(bytes(-path.stat().st_size % BLOCK))
         stream.write(bytes(END))
+    seal = SEAL + bytes.fromhex(digest.of_file(target))
+    with target.open("ab") as file:
+        file.write(seal)
 
 
 def epoch() -> int:
@@ -176,15 +187,27 @@ def _plain(file: IO[bytes], where: str) -> Iterator[bytes]:
     import zstandard
 
     frame = zstandard.ZstdDecompressor(max_window_size=1 << WINDOW_LOG).decompressobj()
+    state = hashlib.sha256()
     try:
         while not frame.eof:
             if not (piece := file.read(PIECE)):
                 raise BundleError("the archive is truncated", where=where)
-            yield frame.decompress(piece)
+            content = frame.decompress(piece)
+            state.update(piece[: len(piece) - len(frame.unused_data)])
+            yield content
     except zstandard.ZstdError as error:
         raise BundleError(f"the archive is damaged: {error}", where=where) from error
-    if frame.unused_data or file.read(1):
+    seal = SEAL + state.digest()
+    _require_seal(frame.unused_data + file.read(len(seal) + 1), seal, where)
+
+
+def _require_seal(found: bytes, seal: bytes, where: str) -> None:
+    if len(found) < len(seal):
+        raise BundleError("the archive is truncated", where=where)
+    if len(found) > len(seal):
         raise BundleError("something follows the archive", where=where)
+    if found != seal:
+        raise BundleError("the archive is damaged: it does not have the digest at its end", where=where)
 
 
 class _Reader:

@@ -29,6 +29,12 @@ def compressed(plain, target):
     with target.open("wb") as file, zstandard.ZstdCompressor(compression_params=parameters).stream_writer(file) as out:
         for piece in plain:
             out.write(piece)
+    return sealed(target)
+
+
+def sealed(target):
+    content = target.read_bytes()
+    target.write_bytes(content + archive.SEAL + hashlib.sha256(content).digest())
     return target
 
 
@@ -101,6 +107,23 @@ def test_a_flipped_bit_is_refused(made, tmp_path):
     for position in positions:
         target.write_bytes(content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :])
         refusal(target)
+
+
+def test_a_bit_that_stands_for_nothing_in_the_compressed_data_is_refused_too(made, tmp_path):
+    """Every bit of the tables at the beginning, of which zstd leaves some without a meaning, and of the seal."""
+    content, target = made[1].read_bytes(), tmp_path / "flipped.tar.zst"
+    ends = [*range(8 * 64), *range(8 * (len(content) - 40), 8 * len(content))]
+    for bit in ends:
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        target.write_bytes(flipped)
+        refusal(target)
+
+
+def test_other_readers_skip_the_seal(made):
+    plain = zstandard.ZstdDecompressor().stream_reader(made[1].read_bytes(), read_across_frames=True).read()
+    assert len(plain) % 512 == 0
+    assert made[1].read_bytes()[-40:-32] == archive.SEAL
 
 
 def test_a_truncated_or_longer_archive_is_refused(made, tmp_path):
