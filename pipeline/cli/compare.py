@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,12 +21,15 @@ if TYPE_CHECKING:
 
     from pipeline.analysis.comparison.outputs import Run
     from pipeline.analysis.comparison.two_graphs import Comparison
-    from pipeline.core.artifacts import Fate, OnnxModel
+    from pipeline.core.artifacts import ErrorStats, Fate, OnnxModel
     from pipeline.core.progress import Progress
     from pipeline.flow import Results
 
 WORST = 10
-"""Layers and unmatched tensors that are listed; `--json` has them all."""
+"""Layers, and reasons why tensors are unmatched, that are listed; `--json` has them all."""
+
+NAMED = 3
+"""Tensors that are named for each reason."""
 
 STAGES = {"exported": "export", "fp32": "canonicalise", "mixed": "convert", "emulated": "convert"}
 ENGINE = "engine"
@@ -177,7 +182,7 @@ def _graph(side: str, results: Results, notes: list[str]) -> ir.Model:
     path = _model(side, results).path if side in STAGES else _file(Path(side))
     model = io.load(path)
     if any(value.dtype in LOW for node in model.graph for value in node.outputs):
-        notes.append(f"{side}: emulated in fp32 with every rounding, because ONNX Runtime's CPU provider drops them")
+        notes.append(f"{side}: in fp32 with every rounding carried out, because ONNX Runtime's CPU provider drops them")
         return emulate(model)
     return model
 
@@ -193,28 +198,24 @@ def _file(path: Path) -> Path:
 
 def _show(found: Comparison, notes: list[str], worse: list[str], sqnr_db: float | None) -> None:
     from pipeline.cli import screen
+    from pipeline.report import figures
 
     output = screen.console()
     for note in notes:
         output.print(note, style="yellow")
-    ranked = sorted(found.matched, key=lambda item: (-item.stats.mismatched_nonfinite, item.stats.sqnr_db))
+    ranked = sorted(found.matched, key=lambda item: (-item.stats.mismatched_nonfinite, item.stats.sqnr_db))[:WORST]
+    headers = ["tensor", "op", "module", ">SQNR", ">worst sample", ">largest"]
     rows = [
-        (
-            item.tensor,
-            item.op,
-            item.module,
-            f"{item.stats.sqnr_db:.1f}",
-            f"{item.stats.max_abs:.3g}",
-            item.stats.mismatched_nonfinite,
-        )
-        for item in ranked[:WORST]
+        [item.tensor, item.op, item.module, figures.db(item.stats.sqnr_db), *_largest(item.stats)] for item in ranked
     ]
-    headers = ["tensor", "op", "module", ">SQNR dB", ">largest", ">NaN, inf"]
+    if any(item.stats.mismatched_nonfinite for item in ranked):
+        headers.append(">NaN, inf")
+        rows = [[*row, f"{item.stats.mismatched_nonfinite:,}"] for row, item in zip(rows, ranked, strict=True)]
     screen.grid(output, headers, rows, title=f"worst of {len(found.matched)} layers compared")
     for side, gaps in (("A", found.only_a), ("B", found.only_b)):
         if gaps:
             output.print(f"[yellow]{len(gaps)} tensors only in {side}, not compared:[/]")
-            screen.facts(output, list(gaps.items())[:WORST])
+            screen.facts(output, _by_reason(gaps))
     if found.modules:
         _show_modules(output, found)
     for line in found.missing:
@@ -222,6 +223,24 @@ def _show(found: Comparison, notes: list[str], worse: list[str], sqnr_db: float 
     if worse:
         asked = "" if sqnr_db is None else f" (at least {sqnr_db:g} dB asked)"
         output.print(f"[bold red]{len(worse)} layers are worse than allowed{asked}[/]")
+
+
+def _largest(stats: ErrorStats) -> tuple[str, str]:
+    """Which sample is worst, and the largest difference."""
+    from pipeline.report import figures
+
+    return figures.worst_sample(stats), f"{stats.max_abs:.3g}"
+
+
+def _by_reason(gaps: Mapping[str, str]) -> list[tuple[str, str]]:
+    """What many tensors have in common once: how many, why, and which the first are."""
+    names: dict[str, list[str]] = defaultdict(list)
+    for name, reason in gaps.items():
+        names[reason].append(name)
+    return [
+        (f"{len(some):,}", f"{reason}: {', '.join(some[:NAMED])}{', …' if len(some) > NAMED else ''}")
+        for reason, some in sorted(names.items(), key=lambda item: -len(item[1]))[:WORST]
+    ]
 
 
 def _show_modules(output: Console, found: Comparison) -> None:

@@ -51,6 +51,16 @@ def test_modules_are_listed_with_what_they_hand_on(compare):
     assert max(map(len, result.output.splitlines())) <= 100
 
 
+def test_what_has_no_counterpart_is_told_by_reason(compare):
+    result = compare("fp32", "emulated")
+    assert result.exit_code == 0, result.output
+    lines = result.output.split("only in B, not compared:")[1].splitlines()
+    counts = [int(line.split()[0]) for line in lines if line[:1].isdigit()]
+    assert counts == sorted(counts, reverse=True)
+    told = json.loads(compare("fp32", "emulated", "--json").stdout)["found"]["only_b"]
+    assert sum(counts) == len(told) > len(counts)
+
+
 def test_too_much_error_is_exit_code_1(compare):
     result = compare("fp32", "mixed", "--sqnr-db", "500")
     assert result.exit_code == 1
