@@ -12,7 +12,7 @@ import click
 from pipeline.cli import exit_codes
 from pipeline.cli.context import Context
 from pipeline.cli.exit_codes import ExitCode
-from pipeline.core.errors import PipelineError
+from pipeline.core.errors import BackendUnavailable, PipelineError
 
 COMMANDS = {
     "engine": "engine:engine",
@@ -58,6 +58,12 @@ Shell completion (bash; zsh and fish likewise):
 """
 
 
+EXTRAS = (
+    "pip install 'trt-pipeline[build]' brings all but TensorRT proper; on a machine that only takes bundles: "
+    "'trt-pipeline[run]' to run their emulation, '[gpu]' to run their plans, '[rebuild]' to rebuild them"
+)
+
+
 class Commands(click.Group):
     """A group that imports the module of a command when it is used, and prints errors as what they are."""
 
@@ -78,11 +84,19 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except PipelineError as error:
-            click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
-            ctx.exit(error.exit_code)
+            self._fail(ctx, error)
+        except ModuleNotFoundError as error:
+            if (error.name or "pipeline").partition(".")[0] == "pipeline":
+                raise
+            self._fail(ctx, BackendUnavailable(f"this needs {error.name}, which is not installed", hint=EXTRAS))
         except KeyboardInterrupt:
             click.echo("\ninterrupted; finished stages are kept", err=True)
             ctx.exit(ExitCode.INTERRUPTED)
+
+    @staticmethod
+    def _fail(ctx: click.Context, error: PipelineError) -> None:
+        click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
+        ctx.exit(error.exit_code)
 
 
 @click.group(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})

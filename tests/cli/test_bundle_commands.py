@@ -1,6 +1,8 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -191,3 +193,27 @@ def test_a_rebuild_that_is_refused_leaves_the_bundle_as_it_was(shipped, tmp_path
     assert "--target: unknown targets ['9.0']" in result.stderr
     assert {path.name: path.read_bytes() for path in copy.iterdir() if path.is_file()} == before
     assert [path.name for path in tmp_path.iterdir()] == ["copy"]
+
+
+WITHOUT_EXTRAS = """
+import sys
+absent = "torch transformers onnx onnx_ir polygraphy tensorrt_rtx jinja2 tokenizers cyclonedx"
+for name in absent.split():
+    sys.modules[name] = None
+from pipeline.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "needed"), [(["rebuild", "--target", "8.0"], "onnx"), (["run", "--text", "hello"], "tokenizers")]
+)
+def test_a_base_install_is_told_what_to_install(tmp_path, words, needed):
+    extra = {"tokenizer/tokenizer.json": TOKENIZER}
+    bundles.write(tmp_path / "bundle", extra=extra)
+    command = [sys.executable, "-c", WITHOUT_EXTRAS, words[0], str(tmp_path / "bundle"), *words[1:]]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 3, result.stderr
+    assert "Traceback" not in result.stderr
+    assert needed in result.stderr
+    assert "  hint: pip install " in result.stderr
