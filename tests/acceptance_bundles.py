@@ -22,8 +22,8 @@ from pipeline.runtime import load
 ROOT = Path(__file__).parents[1]
 NAME = "minilm"
 CLONES = ("one", "a folder of another name")
-SPOTS = 6
-"""Random bytes that are flipped in each file, beside its first and its last; of a manifest and a signature, all are."""
+SPOTS, PACKED_SPOTS = 6, 40
+"""Random bytes flipped in each file, and in the one file, beside first and last; of manifest and signature, all are."""
 
 Found = tuple[str, str, bool]
 """Claim, figure, and whether it holds."""
@@ -122,7 +122,8 @@ def _spots(file: Path, chance: random.Random) -> Iterable[int]:
     size = file.stat().st_size
     if file.name in (FILE, SIGNATURE):
         return range(size)
-    return sorted({0, size - 1, *(chance.randrange(size) for _ in range(SPOTS))})
+    count = PACKED_SPOTS if file.suffix == ".zst" else SPOTS
+    return sorted({0, size - 1, *(chance.randrange(size) for _ in range(count))})
 
 
 def _count(read: Callable[[], object], spots: Iterator[tuple[Path, int]]) -> tuple[int, int]:
