@@ -171,13 +171,13 @@ function detail(i) {
     ["SQNR", `${show.db(layers.sqnr[i])}, floor ${show.db(layers.floor[i])}, margin ${show.db(layers.margin[i])}`],
     ["SQNR, masked positions too", layers.sqnrAll[i] == null ? null : show.db(layers.sqnrAll[i])],
     ["Injected by its node", layers.own[i] == null ? null :
-      `SQNR ${show.db(layers.ownSqnr[i])}` + (layers.ownNonfinite[i] ? `; ${layers.ownNonfinite[i]} values become NaN or infinite here` : "")],
+      (layers.ownSqnr[i] === Infinity ? "no error" : `SQNR ${show.db(layers.ownSqnr[i])}`) + (layers.ownNonfinite[i] ? `; ${layers.ownNonfinite[i]} values become NaN or infinite here` : "")],
     ["Error relative to it (L2)", show.figure(layers.relative[i])],
     ["Over samples", layers.worstSqnr[i] == null ? null :
       `mean error ${show.db(layers.meanSqnr[i])}, worst sample ${layers.worstSample[i]} (counted from 0)`],
     ["Largest difference", show.figure(layers.max[i])],
-    ["Cosine", layers.cosine[i] == null ? null : String(layers.cosine[i])],
-    ["Elements", layers.elements[i]],
+    ["Cosine", layers.cosine[i] == null ? null : layers.cosine[i].toFixed(8)],
+    ["Elements", layers.elements[i] == null ? null : layers.elements[i].toLocaleString("en")],
     ["NaN, infinities", layers.nan[i] == null ? null :
       `${layers.nan[i]} and ${layers.inf[i]}; reference ${layers.nanReference[i]} and ${layers.infReference[i]}; ${layers.mismatched[i]} mismatched`],
     ["Precision", layers.rule[i] == null ? null : `operands ${layers.operands[i] || "–"}, accumulator ${layers.accumulator[i] || "as operands"}, result ${layers.result[i]}`],
