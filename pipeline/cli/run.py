@@ -13,7 +13,7 @@ from pipeline.cli import loading, options
 if TYPE_CHECKING:
     from pipeline.runtime.arrays import Array
     from pipeline.runtime.summary import Summary
-    from pipeline.runtime.text import Tokenizer
+    from pipeline.runtime.tokenizer import Tokenizer
 
 
 @click.command()
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 @click.option("--text", "texts", multiple=True, metavar="TEXT", help="A text; several make a batch.")
 @click.option(
     "--npz",
+    "npz_file",
+    metavar="FILE",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="Arrays by input name, such as a file of calibration samples.",
 )
@@ -32,18 +34,19 @@ def run(
     backend: str,
     plan: str | None,
     texts: tuple[str, ...],
-    npz: Path | None,
+    npz_file: Path | None,
     save: Path | None,
     as_json: bool,
 ) -> None:
     """Verify BUNDLE (a folder or a .tar.zst), run it once and say what came out."""
-    if bool(texts) == (npz is not None):
+    if bool(texts) == (npz_file is not None):
         raise click.UsageError("give --text TEXT, or --npz FILE")
-    from pipeline.runtime import summary, text
+    from pipeline.runtime import npz, summary, text
+    from pipeline.runtime import tokenizer as tokenizers
 
     with loading.loaded(bundle, key=key, backend=backend, plan=plan) as (engine, verified):
-        tokenizer = text.of_bundle(verified) if texts else None
-        feeds = text.read_npz(npz) if npz is not None else text.feeds(texts, _require(tokenizer), engine.interface)
+        tokenizer = tokenizers.of_bundle(verified) if texts else None
+        feeds = npz.read(npz_file) if npz_file is not None else text.feeds(texts, _require(tokenizer), engine.interface)
         started = time.perf_counter()
         outputs = engine.run(feeds)
         seconds = time.perf_counter() - started

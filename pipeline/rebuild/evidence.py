@@ -126,12 +126,12 @@ def _floors(manifest: Manifest) -> dict[str, float]:
 
 
 def _cases(bundle: Opened) -> Mapping[str, Mapping[str, Array]]:
-    from pipeline.runtime import text
+    from pipeline.runtime import text, tokenizer
 
     takes = interface.of_graph(bundle.manifest.graph)
     cases = {name: timing.feeds(takes, timing.shapes_of(takes, name)) for name in ("min", "opt")}
     try:
-        tokenizer = text.of_bundle(bundle)
-        return {"text": text.feeds(TEXTS[: takes.bounds[text.TOKENS][2][0]], tokenizer, takes), **cases}
+        texts = TEXTS[: takes.bounds[text.TOKENS][2][0]]
+        return {"text": text.feeds(texts, tokenizer.of_bundle(bundle), takes), **cases}
     except (InputError, BackendUnavailable, KeyError):  # not a model of text, or no library for it here
         return cases

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from pipeline.runtime.arrays import Array
 
 if TYPE_CHECKING:
-    from pipeline.runtime.text import Tokenizer
+    from pipeline.runtime.tokenizer import Tokenizer
 
 FIRST = 6
 BEST = 5

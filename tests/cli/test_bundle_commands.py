@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from pipeline.bundle import archive, signing, verify
 from pipeline.cli import cli
 from pipeline.core.errors import BundleError
-from pipeline.runtime import text
+from pipeline.runtime import tokenizer
 from tests import bundles, encoder
 from tests.fuzz.targets import TOKENIZER
 
@@ -89,7 +89,7 @@ def test_run_says_that_a_tokenizer_cannot_be_used(tmp_path, tokenizer, config):
 def test_a_tokenizer_whose_template_names_no_token_is_an_error_and_no_panic():
     broken = TOKENIZER.replace(b'"special_tokens": {"[PAD]"', b'"special_tokens": {"[GONE]"')
     with pytest.raises(BundleError, match="its tokenizer cannot be used: "):
-        text.parse(broken, b"{}", "bundle").encode("a text", 8)
+        tokenizer.parse(broken, b"{}", "bundle").encode("a text", 8)
 
 
 def test_a_damaged_bundle_is_not_run(shipped, samples, tmp_path):
@@ -107,6 +107,15 @@ def test_what_is_no_file_of_arrays_is_refused(shipped, tmp_path):
     assert result.stderr.endswith(
         f"error: {tmp_path}/in.npz: not an .npz file\n  hint: numpy.savez writes them, with an array an input\n"
     )
+
+
+def test_a_damaged_file_of_arrays_is_refused(shipped, samples):
+    content = bytearray(samples.read_bytes())
+    content[200] ^= 1
+    samples.write_bytes(content)
+    result = call("run", shipped, "--npz", samples, "--backend", "emulated")
+    assert result.exit_code == 2
+    assert f"error: {samples}: not a readable .npz file: Bad CRC-32" in result.stderr
 
 
 def test_a_file_of_pickles_is_refused(shipped, tmp_path):

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import onnx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -26,7 +27,8 @@ from pipeline.graph import typed
 from pipeline.models import onnx_source
 from pipeline.precision import policy_file
 from pipeline.regress import baseline
-from pipeline.runtime import text
+from pipeline.runtime import npz
+from pipeline.runtime import tokenizer as bundled_tokenizer
 from tests import bundles, records
 
 SPEC = """
@@ -140,7 +142,13 @@ def materials(data: bytes) -> None:
 def tokenizer(data: bytes) -> None:
     """The tokenizer of a bundle, and a text for it."""
     with suppress(PipelineError):
-        text.parse(data, b"{}", "fuzz").encode("A text.", 8)
+        bundled_tokenizer.parse(data, b"{}", "fuzz").encode("A text.", 8)
+
+
+def arrays(data: bytes) -> None:
+    """Arrays that a person gives a bundle."""
+    with Alone(data, "in.npz") as path, suppress(PipelineError):
+        npz.read(path)
 
 
 def key(data: bytes) -> None:
@@ -183,6 +191,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "packed": packed,
     "members": members,
     "signature": signature,
+    "arrays": arrays,
     "key": key,
     "materials": materials,
     "tokenizer": tokenizer,
@@ -205,6 +214,10 @@ def seeds(name: str) -> list[bytes]:
         case "key":
             private = Ed25519PrivateKey.generate()
             return [private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)]
+        case "arrays":
+            stream = io.BytesIO()
+            np.savez(stream, x=np.zeros((2, 3), np.float32), y=np.arange(4))
+            return [stream.getvalue()]
         case "materials":
             files = {"model.onnx": File(role=Role.ONNX, size=1, sha256="1" * 64)}
             return [sbom.render("fuzz", files, {"weights": records.REAL}, epoch=0).encode()]
