@@ -145,7 +145,7 @@ def _agreed(
 def _traced(job: _Job) -> _Exported:
     """A module of transformers or of a callable, through torch."""
     from pipeline.backends import torch_export
-    from pipeline.models import adapter, callable_source, shapes
+    from pipeline.models import adapter, callable_source, recurrence, shapes
     from pipeline.precision.rewrites.empty_rows import restore_empty_rows
 
     by_name = job.model.source is Source.TRANSFORMERS
@@ -161,7 +161,7 @@ def _traced(job: _Job) -> _Exported:
         opset=job.model.opset,
         prefix=adapter.INNER,
     )
-    with callable_source.importable(job.weights.folder):
+    with callable_source.importable(job.weights.folder), recurrence.as_operators(module):
         model = torch_export.export(request)
     restore_empty_rows(model)
     return _Exported(model=model, source=lambda feeds: torch_export.call(module, feeds))
