@@ -10,7 +10,7 @@ from pipeline.bundle.manifest import Axis, File, Graph, Manifest, Plan, Precisio
 from pipeline.core import digest, serde
 from pipeline.core.artifacts import PrecisionPlan, TensorInfo
 from pipeline.graph import io
-from pipeline.precision.emulate import emulate
+from pipeline.precision.emulation.emulate import emulate
 from tests import encoder, records
 
 MASK = {"7.5": 1, "8.0": 2, "8.6": 4, "8.9": 8, "12.0": 16, "12.1": 32}

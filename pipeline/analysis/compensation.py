@@ -24,10 +24,10 @@ from pipeline.core.spec import InputSpec, ToleranceSpec
 from pipeline.graph import io, modules
 from pipeline.precision import biases
 from pipeline.precision.biases import Site
-from pipeline.precision.emulate import emulate
-from pipeline.precision.instrument import Reducer, Tap, attach, results
+from pipeline.precision.emulation.emulate import emulate
+from pipeline.precision.reducers.instrument import Reducer, Tap, attach, results
+from pipeline.precision.reducers.side_by_side import Pair, merge
 from pipeline.precision.rescale.magnitudes import by_channel
-from pipeline.precision.side_by_side import Pair, merge
 
 HELD_OUT = 4
 """One in so many calibration batches, at least one, tells whether a correction helps; the others measure it."""

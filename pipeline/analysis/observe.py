@@ -14,8 +14,8 @@ from pipeline.core.formats import Format
 from pipeline.core.progress import Progress
 from pipeline.graph import io
 from pipeline.graph.typed import FLOATS
-from pipeline.precision import ranges
-from pipeline.precision.instrument import Reducer, Tap, as_float, as_rows, attach, results
+from pipeline.precision.reducers import ranges
+from pipeline.precision.reducers.instrument import Reducer, Tap, as_float, as_rows, attach, results
 
 PERMUTATIONS = frozenset(
     ["DepthToSpace", "Dropout", "Flatten", "Identity", "Reshape", "SpaceToDepth", "Squeeze", "Transpose", "Unsqueeze"]

@@ -20,7 +20,7 @@ from pipeline.core.artifacts import ActivationRanges, Check, Fate, OnnxModel, Re
 from pipeline.core.progress import Progress
 from pipeline.core.spec import PrecisionSpec
 from pipeline.graph import io
-from pipeline.precision import patterns, policy_file
+from pipeline.precision.policy import patterns, policy_file
 from pipeline.precision.rescale import apply, choose, magnitudes, options
 from pipeline.precision.rescale.choose import Ban, Choice
 from pipeline.precision.rescale.losses import Loss

@@ -14,8 +14,8 @@ from pipeline.core.artifacts.steadiness import Steadiness
 from pipeline.core.progress import Progress
 from pipeline.core.spec import InputSpec, TaskSpec
 from pipeline.graph import io
-from pipeline.precision import shaken
-from pipeline.precision.emulate import emulate
+from pipeline.precision.emulation import shaken
+from pipeline.precision.emulation.emulate import emulate
 
 
 def measure(

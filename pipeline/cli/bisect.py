@@ -65,7 +65,7 @@ def _search(context: Context, results: Results) -> Bisection:
 
 def _write(results: Results, found: Bisection) -> Path:
     """The policy with the nodes found, beside the results of the same policy."""
-    from pipeline.precision import policy_file, policy_text
+    from pipeline.precision.policy import policy_file, policy_text
 
     settings = policy_file.settings(results.spec.precision, results.spec.folder)
     head = f"found by `trt-pipeline bisect {results.spec.name} --policy {found.policy}`"
@@ -85,7 +85,7 @@ def _place(item: Return) -> str:
 
 def _show(context: Context, results: Results, found: Bisection, file: Path | None) -> None:
     from pipeline.cli import screen
-    from pipeline.precision.policy_text import fp32_lines
+    from pipeline.precision.policy.policy_text import fp32_lines
 
     output = screen.console()
     screen.facts(

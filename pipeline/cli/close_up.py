@@ -46,7 +46,7 @@ def show(context: Context, results: Results, layers: tuple[str, ...], *, as_json
 def _look(context: Context, results: Results, layers: tuple[str, ...], folder: Path) -> tuple[CloseUp, ...]:
     from pipeline.analysis.comparison.close_up import close_up
     from pipeline.graph import io
-    from pipeline.precision.emulate import emulate
+    from pipeline.precision.emulation.emulate import emulate
 
     reference, mixed = results.artifact("canonicalise"), results.mixed
     with context.reporter() as progress:

@@ -177,7 +177,7 @@ def _require_known(side: str) -> None:
 def _graph(side: str, results: Results, notes: list[str]) -> ir.Model:
     """The graph that `side` names, emulated where it has low tensors."""
     from pipeline.graph import io
-    from pipeline.precision.emulate import LOW, emulate
+    from pipeline.precision.emulation.emulate import LOW, emulate
 
     path = _model(side, results).path if side in STAGES else _file(Path(side))
     model = io.load(path)

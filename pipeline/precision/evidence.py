@@ -14,10 +14,10 @@ from pipeline.core.formats import Format
 from pipeline.core.spec import PrecisionSpec
 from pipeline.graph import io
 from pipeline.graph.typed import require_typed
-from pipeline.precision import attention, bounds, extents, reach, semantics
+from pipeline.precision import attention, bounds, reach, semantics
 from pipeline.precision.admitted import admits
-from pipeline.precision.bounds import Bound, Given
-from pipeline.precision.extents import Extent
+from pipeline.precision.bounds import Bound, Given, extents
+from pipeline.precision.bounds.extents import Extent
 from pipeline.precision.reach import Reach
 from pipeline.precision.semantics import Movement, OpSemantics
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from pipeline.precision import intervals
-from pipeline.precision.extents import Extent
-from pipeline.precision.intervals import ANYTHING, Interval
+from pipeline.precision.bounds import intervals
+from pipeline.precision.bounds.extents import Extent
+from pipeline.precision.bounds.intervals import ANYTHING, Interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 
 from pipeline.core.artifacts import ErrorStats, GpuCheck, Layer, Origin, PrecisionPlan, ValidationReport, View
-from pipeline.precision.differences import decibels
+from pipeline.precision.reducers.differences import decibels
 
 GPU_VIEWS = 50
 """Tensors of the two views on a GPU that are listed; `report.json` has all."""

@@ -17,7 +17,7 @@ from pipeline.core.artifacts import (
     SearchResult,
     ValidationReport,
 )
-from pipeline.precision.differences import decibels
+from pipeline.precision.reducers.differences import decibels
 from pipeline.report import figures, frontier, module_tree
 
 REASONS = 3

@@ -37,7 +37,7 @@ TIMING_CACHE = "timing.cache"
         "backends/tensorrt",
         "backends/plan_text.py",
         "precision/semantics.py",
-        "precision/work.py",
+        "precision/costing/work.py",
         "graph",
     ),
     tools=("tensorrt-rtx", "tensorrt", "polygraphy", "onnx-ir"),

@@ -14,7 +14,7 @@ from pipeline.core.stage import stage
     rooms=(
         "precision/rewrites",
         "precision/attention.py",
-        "precision/intervals.py",
+        "precision/bounds/intervals.py",
         "precision/semantics.py",
         "graph",
     ),

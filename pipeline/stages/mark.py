@@ -64,8 +64,9 @@ def mark(
         PrecisionError: A pattern matches nothing.
     """
     from pipeline.graph import io
-    from pipeline.precision import evidence, growth, policies, policy_file
+    from pipeline.precision import evidence
     from pipeline.precision.bounds import Given
+    from pipeline.precision.policy import growth, policies, policy_file
     from pipeline.precision.targets import possible
 
     model = io.load(reference.path)

@@ -92,7 +92,7 @@ def _all_low(
 def _save_all_low(reference: OnnxModel, low: Format, folder: Path) -> Path:
     from pipeline.graph import io
     from pipeline.precision import casts
-    from pipeline.precision.policies import uniform
+    from pipeline.precision.policy.policies import uniform
 
     model = io.load(reference.path)
     casts.apply(model, uniform(model, low))

@@ -66,9 +66,10 @@ def search(
     from pipeline.analysis.search.find import Question
     from pipeline.analysis.search.find import search as find
     from pipeline.graph import io
-    from pipeline.precision import evidence, policy_file, search_space
+    from pipeline.precision import evidence
     from pipeline.precision.bounds import Given
-    from pipeline.precision.rates import of_targets
+    from pipeline.precision.costing.rates import of_targets
+    from pipeline.precision.policy import policy_file, search_space
     from pipeline.precision.targets import possible
 
     model = io.load(reference.path)

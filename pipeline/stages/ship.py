@@ -181,7 +181,7 @@ def _add_graph(writer: Writer, mixed: OnnxModel) -> None:
     """The mixed graph, its weights, and its emulation over the same weights."""
     from pipeline.bundle.manifest import Role
     from pipeline.graph import io
-    from pipeline.precision.emulate import emulate
+    from pipeline.precision.emulation.emulate import emulate
 
     for source in sorted(mixed.path.parent.glob(f"{mixed.path.name}*")):
         writer.copy(source, source.name, Role.ONNX)

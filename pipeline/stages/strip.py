@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 NAMES = "names.json"
 
 
-@stage(version=1, rooms=("graph", "precision/patterns.py"), tools=("onnx", "onnx-ir"))
+@stage(version=1, rooms=("graph", "precision/policy/patterns.py"), tools=("onnx", "onnx-ir"))
 def strip(reference: OnnxModel, precision: PrecisionSpec, *, out: Path, progress: Progress) -> Stripped:
     """Rename nodes, tensors and modules of `reference` to ordinals; inputs and outputs keep their names.
 
@@ -62,6 +62,6 @@ def strip(reference: OnnxModel, precision: PrecisionSpec, *, out: Path, progress
 
 
 def _matched(model: ir.Model, patterns: tuple[str, ...]) -> list[ir.Node]:
-    from pipeline.precision import patterns as matching
+    from pipeline.precision.policy import patterns as matching
 
     return list(matching.matching(list(model.graph), patterns, "engine.toml: precision"))

@@ -18,9 +18,10 @@ from pipeline.core.formats import Format
 from pipeline.core.progress import Silent
 from pipeline.core.spec import InputSpec, ToleranceSpec
 from pipeline.graph import io
-from pipeline.precision import casts, policies
-from pipeline.precision.emulate import emulate
-from pipeline.precision.switch import FLAGS, returned, switched
+from pipeline.precision import casts
+from pipeline.precision.emulation.emulate import emulate
+from pipeline.precision.emulation.switch import FLAGS, returned, switched
+from pipeline.precision.policy import policies
 
 PLANTED = """
 <ir_version: 10, opset_import: ["" : 20]>

@@ -15,7 +15,7 @@ from pipeline.core.formats import Format
 from pipeline.core.progress import Silent
 from pipeline.graph import io
 from pipeline.precision import casts
-from pipeline.precision.emulate import emulate
+from pipeline.precision.emulation.emulate import emulate
 
 NORM = """
 <ir_version: 10, opset_import: ["" : 20]>

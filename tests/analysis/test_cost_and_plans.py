@@ -12,8 +12,9 @@ from pipeline.core.formats import Format
 from pipeline.core.progress import Silent
 from pipeline.core.spec import InputSpec
 from pipeline.graph import io
-from pipeline.precision import casts, policies
-from pipeline.precision.cost import CostModel
+from pipeline.precision import casts
+from pipeline.precision.costing.cost import CostModel
+from pipeline.precision.policy import policies
 from tests import encoder
 
 FULL = {"operands": Format.FP32, "result": Format.FP32}

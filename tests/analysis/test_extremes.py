@@ -8,8 +8,8 @@ from pipeline.core.formats import Format
 from pipeline.core.progress import Silent
 from pipeline.core.spec import AxisRange, InputSpec
 from pipeline.precision import casts
-from pipeline.precision.emulate import emulate
-from pipeline.precision.policies import uniform
+from pipeline.precision.emulation.emulate import emulate
+from pipeline.precision.policy.policies import uniform
 from tests import encoder
 
 TEXT = f"""{encoder.HEAD}

@@ -5,7 +5,7 @@ import pytest
 
 from pipeline.analysis.comparison.compare import Compared
 from pipeline.analysis.verdict.louder import MOST_DB, louder
-from pipeline.precision.differences import Difference
+from pipeline.precision.reducers.differences import Difference
 
 NET = """
 <ir_version: 10, opset_import: ["" : 20]>

@@ -12,7 +12,7 @@ from pipeline.analysis.search.plan_search import PlanSearch
 from pipeline.analysis.verdict.judge import Answer
 from pipeline.core.artifacts import Direction
 from pipeline.core.errors import PrecisionError
-from pipeline.precision.search_space import Candidate
+from pipeline.precision.policy.search_space import Candidate
 
 FLOOR = 1e-2
 

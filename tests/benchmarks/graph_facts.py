@@ -24,8 +24,8 @@ from pipeline.core.spec import EngineSpec
 from pipeline.data import metrics
 from pipeline.graph import infer
 from pipeline.precision import semantics
-from pipeline.precision.blocks import sums_in_blocks
-from pipeline.precision.emulate import LOW, emulate
+from pipeline.precision.emulation.blocks import sums_in_blocks
+from pipeline.precision.emulation.emulate import LOW, emulate
 from pipeline.precision.semantics import WEIGHTED, Movement
 
 TARGET = "8.9"

@@ -14,7 +14,7 @@ from pipeline.core.formats import Format
 from pipeline.core.progress import Silent
 from pipeline.core.spec import InputSpec, ToleranceSpec
 from pipeline.graph import io
-from pipeline.precision import policies
+from pipeline.precision.policy import policies
 from tests.benchmarks.planted import load, product_of
 
 

@@ -14,10 +14,10 @@ from pipeline.analysis.comparison.close_up import close_up
 from pipeline.backends.onnxruntime import Session
 from pipeline.core.progress import Silent
 from pipeline.graph import io
-from pipeline.precision import tolerances
-from pipeline.precision.emulate import emulate
-from pipeline.precision.instrument import Tap, attach, results
-from pipeline.precision.side_by_side import merge
+from pipeline.precision.emulation.emulate import emulate
+from pipeline.precision.reducers import tolerances
+from pipeline.precision.reducers.instrument import Tap, attach, results
+from pipeline.precision.reducers.side_by_side import merge
 
 ATOL, RTOL = 1e-3, 1e-2
 

@@ -25,7 +25,7 @@ from pipeline.core.spec import AxisRange, InputSpec, PrecisionSpec
 from pipeline.graph import io as graph_io
 from pipeline.graph import typed
 from pipeline.models import onnx_source
-from pipeline.precision import policy_file
+from pipeline.precision.policy import policy_file
 from pipeline.regress import baseline
 from pipeline.runtime import npz
 from pipeline.runtime import tokenizer as bundled_tokenizer

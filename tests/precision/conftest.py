@@ -8,7 +8,8 @@ import pytest
 from pipeline.core.artifacts import ActivationRanges, TensorRange
 from pipeline.core.formats import Format
 from pipeline.core.spec import PrecisionSpec
-from pipeline.precision import evidence, policies, policy_file
+from pipeline.precision import evidence
+from pipeline.precision.policy import policies, policy_file
 from pipeline.precision.rewrites.types import infer
 
 HEAD = '<ir_version: 10, opset_import: ["" : 20]>\n'

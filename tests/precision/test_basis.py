@@ -9,8 +9,9 @@ from pipeline.core.artifacts import ActivationRanges, Basis, TensorRange
 from pipeline.core.errors import CalibrationError
 from pipeline.core.formats import Format
 from pipeline.core.spec import AxisRange, InputSpec, PrecisionSpec
-from pipeline.precision import evidence, growth, policies, policy_file
+from pipeline.precision import evidence
 from pipeline.precision.bounds import Given
+from pipeline.precision.policy import growth, policies, policy_file
 
 FOLDER = Path("engines/tiny")
 NET = """

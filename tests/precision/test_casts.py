@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from pipeline.core.artifacts import Decision
 from pipeline.core.errors import GraphError, PrecisionError
 from pipeline.core.formats import Format
-from pipeline.precision import casts, policies, semantics
+from pipeline.precision import casts, semantics
 from pipeline.precision.evidence import float_operands, float_results
+from pipeline.precision.policy import policies
 from pipeline.precision.semantics import WEIGHTED, Movement
 from tests.precision.conftest import parse
 

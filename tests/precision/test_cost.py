@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.formats import Format
-from pipeline.precision import casts, policies
-from pipeline.precision.cost import CostModel, MeasuredCost
-from pipeline.precision.rates import RATES, of_targets
+from pipeline.precision import casts
+from pipeline.precision.costing.cost import CostModel, MeasuredCost
+from pipeline.precision.costing.rates import RATES, of_targets
+from pipeline.precision.policy import policies
 from tests.precision.conftest import parse
 
 BLOCK = """

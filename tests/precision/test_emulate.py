@@ -14,7 +14,7 @@ from onnx.reference import ReferenceEvaluator
 from pipeline.backends.onnxruntime import Session
 from pipeline.core.errors import GraphError
 from pipeline.core.formats import Format
-from pipeline.precision.emulate import emulate
+from pipeline.precision.emulation.emulate import emulate
 
 EVERY = np.arange(2**16, dtype=np.uint16).view(np.float16)
 FINITE = EVERY[np.isfinite(EVERY)]

@@ -8,8 +8,9 @@ import pytest
 from pipeline.backends.onnxruntime import Session
 from pipeline.core.formats import Format
 from pipeline.core.spec import PrecisionSpec
-from pipeline.precision import casts, evidence, policies, policy_file
-from pipeline.precision.emulate import emulate
+from pipeline.precision import casts, evidence
+from pipeline.precision.emulation.emulate import emulate
+from pipeline.precision.policy import policies, policy_file
 from tests.precision.conftest import observed, parse, ranges
 
 MASKED = """

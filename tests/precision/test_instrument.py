@@ -13,8 +13,8 @@ from hypothesis.extra import numpy as hnp
 from pipeline.backends.onnxruntime import Session
 from pipeline.core.artifacts import TensorRange
 from pipeline.core.formats import Format
-from pipeline.precision import ranges
-from pipeline.precision.instrument import Reducer, Tap, as_float, as_rows, attach, results
+from pipeline.precision.reducers import ranges
+from pipeline.precision.reducers.instrument import Reducer, Tap, as_float, as_rows, attach, results
 
 IDENTITY = """
 <ir_version: 10, opset_import: ["" : 20]>

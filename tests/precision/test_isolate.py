@@ -5,7 +5,7 @@ import onnx_ir as ir
 
 from pipeline.backends.onnxruntime import Session
 from pipeline.core.artifacts import Fate
-from pipeline.precision.side_by_side import Merged, merge
+from pipeline.precision.reducers.side_by_side import Merged, merge
 
 REFERENCE = """
 <ir_version: 10, opset_import: ["" : 20]>

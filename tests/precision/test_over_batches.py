@@ -6,7 +6,7 @@ from functools import reduce
 import numpy as np
 import pytest
 
-from pipeline.precision.differences import Difference, between
+from pipeline.precision.reducers.differences import Difference, between
 
 REFERENCE = np.array([3.0, 4.0])
 

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.core.errors import PrecisionError
-from pipeline.precision import patterns
+from pipeline.precision.policy import patterns
 
 NET = "g (float[4] x) => (float[4] y) { [a] h = Relu(x) [b] i = Exp(h) [c] y = Neg(i) }"
 MODULES = {"a": "encoder.layer.0.attention", "b": "encoder.layer.0.output.dense", "c": "encoder.layer.10"}

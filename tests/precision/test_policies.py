@@ -7,7 +7,7 @@ import pytest
 from pipeline.core.errors import PrecisionError, SpecError
 from pipeline.core.formats import Format
 from pipeline.core.spec import Policy, PrecisionSpec
-from pipeline.precision import policies, policy_file
+from pipeline.precision.policy import policies, policy_file
 from pipeline.precision.rules import RULES
 
 FP32, FP16, BF16 = Format.FP32, Format.FP16, Format.BF16

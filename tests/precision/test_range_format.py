@@ -7,7 +7,7 @@ import pytest
 from pipeline.core.errors import PrecisionError, SpecError
 from pipeline.core.formats import Format
 from pipeline.core.spec import PrecisionSpec
-from pipeline.precision import policy_file
+from pipeline.precision.policy import policy_file
 
 FP32, FP16, BF16 = Format.FP32, Format.FP16, Format.BF16
 WIDE = PrecisionSpec(range_format=BF16)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.precision import intervals
+from pipeline.precision.bounds import intervals
 
 NUMBERS = st.floats(-1e6, 1e6, allow_nan=False)
 FUNCTIONS = {

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from pipeline.core.artifacts import Basis
 from pipeline.core.formats import Format
 from pipeline.core.spec import PrecisionSpec
-from pipeline.precision import evidence, policies, policy_file, search_space
-from pipeline.precision.cost import CostModel
+from pipeline.precision import evidence
+from pipeline.precision.costing.cost import CostModel
+from pipeline.precision.policy import policies, policy_file, search_space
 from pipeline.precision.rules import Claim
 from tests.precision.conftest import parse, ranges
 

@@ -4,7 +4,7 @@ import onnx_ir as ir
 import pytest
 
 from pipeline.backends.onnxruntime import run
-from pipeline.precision import shaken
+from pipeline.precision.emulation import shaken
 
 GRAPH = """
 <ir_version: 10, opset_import: ["" : 20]>

@@ -14,9 +14,9 @@ from polygraphy.logger import G_LOGGER
 
 from pipeline.backends.onnxruntime import Session
 from pipeline.core.errors import ValidationError
-from pipeline.precision import tolerances
-from pipeline.precision.instrument import Tap, attach, results
-from pipeline.precision.side_by_side import merge
+from pipeline.precision.reducers import tolerances
+from pipeline.precision.reducers.instrument import Tap, attach, results
+from pipeline.precision.reducers.side_by_side import merge
 
 ATOL, RTOL = 1e-3, 1e-2
 PAIR = """

@@ -3,7 +3,7 @@
 import onnx_ir as ir
 import pytest
 
-from pipeline.precision import work
+from pipeline.precision.costing import work
 from tests.precision.conftest import parse
 
 THROUGH_SHAPES = """

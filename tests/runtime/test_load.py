@@ -8,7 +8,7 @@ import pytest
 from pipeline.bundle import archive, opening, signing, verify
 from pipeline.core.errors import BackendUnavailable, BundleError, InputError, SignatureError
 from pipeline.graph import io
-from pipeline.precision.emulate import emulate
+from pipeline.precision.emulation.emulate import emulate
 from pipeline.runtime import Place, load
 from tests import bundles, encoder
 

@@ -9,8 +9,9 @@ from pipeline.core.formats import Format
 from pipeline.core.progress import Silent
 from pipeline.core.spec import BuildSpec, PrecisionSpec
 from pipeline.graph import io
-from pipeline.precision import casts, evidence, policies, policy_file
+from pipeline.precision import casts, evidence
 from pipeline.precision.bounds import Given
+from pipeline.precision.policy import policies, policy_file
 from pipeline.precision.targets import possible
 from pipeline.stages.build import build
 from tests import encoder
@@ -91,7 +92,7 @@ def test_range_alone_asks_for_bf16_only_where_every_target_has_it():
 
 def test_the_emulation_of_a_bf16_node_rounds_as_bf16(tmp_path):
     from pipeline.backends.onnxruntime import Session
-    from pipeline.precision.emulate import emulate
+    from pipeline.precision.emulation.emulate import emulate
 
     _, mixed = plan_for(PrecisionSpec(range_format=Format.BF16), "o", "r", folder=tmp_path)
     model = emulate(io.load(mixed.path))

@@ -11,8 +11,9 @@ from pipeline.core.formats import Format
 from pipeline.core.progress import Silent
 from pipeline.core.spec import InputSpec
 from pipeline.graph import io
-from pipeline.precision import casts, policies
+from pipeline.precision import casts
 from pipeline.precision.biases import exponents, unscaled
+from pipeline.precision.policy import policies
 from pipeline.precision.rewrites.types import infer
 from pipeline.stages.compensate import compensate
 

@@ -9,7 +9,7 @@ from pipeline.core.errors import PrecisionError
 from pipeline.core.formats import Format
 from pipeline.core.progress import Silent
 from pipeline.graph import io
-from pipeline.precision import policies
+from pipeline.precision.policy import policies
 from pipeline.precision.rewrites.types import infer
 from pipeline.stages.convert import convert
 

@@ -26,9 +26,10 @@ from pipeline.core.formats import Format
 from pipeline.core.progress import Silent
 from pipeline.core.spec import AxisRange, BuildSpec, InputSpec, PrecisionSpec, SearchSpec, ToleranceSpec
 from pipeline.graph import io
-from pipeline.precision import casts, evidence, policy_file, search_space
-from pipeline.precision.cost import CostModel
-from pipeline.precision.emulate import emulate
+from pipeline.precision import casts, evidence
+from pipeline.precision.costing.cost import CostModel
+from pipeline.precision.emulation.emulate import emulate
+from pipeline.precision.policy import policy_file, search_space
 from pipeline.precision.rewrites.types import infer
 from pipeline.stages.search import search
 

@@ -17,7 +17,7 @@ from pipeline.core.artifacts import Check, Overrides, PrecisionPlan, ValidationR
 from pipeline.core.errors import ShipError
 from pipeline.core.progress import Silent
 from pipeline.graph import io
-from pipeline.precision.emulate import emulate
+from pipeline.precision.emulation.emulate import emulate
 from pipeline.stages.ship import ship
 from tests import records, shipping
 

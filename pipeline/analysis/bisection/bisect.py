@@ -21,8 +21,8 @@ from pipeline.core.formats import Format
 from pipeline.core.progress import Progress
 from pipeline.graph import io, modules
 from pipeline.precision import casts
-from pipeline.precision.emulate import emulate
-from pipeline.precision.switch import returned
+from pipeline.precision.emulation.emulate import emulate
+from pipeline.precision.emulation.switch import returned
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

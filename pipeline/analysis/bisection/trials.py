@@ -16,7 +16,7 @@ from pipeline.core.artifacts import OnnxModel, Origin, PrecisionPlan, Samples, S
 from pipeline.core.progress import Progress, Silent
 from pipeline.core.spec import InputSpec, TaskSpec, ToleranceSpec
 from pipeline.graph import io
-from pipeline.precision.switch import FLAGS, switched
+from pipeline.precision.emulation.switch import FLAGS, switched
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

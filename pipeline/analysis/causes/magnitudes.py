@@ -15,8 +15,8 @@ from pipeline.core.artifacts import TensorRange
 from pipeline.core.formats import Format
 from pipeline.core.progress import Progress
 from pipeline.core.spec import InputSpec
-from pipeline.precision import ranges
-from pipeline.precision.instrument import Tap, as_float, attach, results
+from pipeline.precision.reducers import ranges
+from pipeline.precision.reducers.instrument import Tap, as_float, attach, results
 
 
 def of_tensors(

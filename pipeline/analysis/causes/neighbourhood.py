@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from pipeline.graph.typed import FLOATS
 from pipeline.precision import attention, decomposed_norms, semantics
-from pipeline.precision.emulate import LOW
+from pipeline.precision.emulation.emulate import LOW
 from pipeline.precision.semantics import Movement
 
 NORMS = frozenset({"LayerNormalization", "RMSNormalization", "GroupNormalization", "InstanceNormalization", "Softmax"})

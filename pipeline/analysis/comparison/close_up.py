@@ -30,8 +30,8 @@ from pipeline.core.errors import ValidationError
 from pipeline.core.progress import Progress
 from pipeline.core.spec import InputSpec, ToleranceSpec
 from pipeline.graph import modules
-from pipeline.precision.differences import Difference
-from pipeline.precision.side_by_side import Merged, Pair, merge
+from pipeline.precision.reducers.differences import Difference
+from pipeline.precision.reducers.side_by_side import Merged, Pair, merge
 
 Array = npt.NDArray[Any]
 

@@ -20,10 +20,10 @@ from pipeline.core.artifacts import Fate
 from pipeline.core.errors import ValidationError
 from pipeline.core.progress import Progress
 from pipeline.core.spec import InputSpec
-from pipeline.precision import pair_reducers
-from pipeline.precision.differences import Difference
-from pipeline.precision.instrument import results
-from pipeline.precision.side_by_side import Merged, Pair, merge
+from pipeline.precision.reducers import pair_reducers
+from pipeline.precision.reducers.differences import Difference
+from pipeline.precision.reducers.instrument import results
+from pipeline.precision.reducers.side_by_side import Merged, Pair, merge
 
 Arrays = dict[str, npt.NDArray[Any]]
 

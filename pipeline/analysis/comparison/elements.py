@@ -12,7 +12,7 @@ import numpy.typing as npt
 from pipeline.analysis.comparison.masks import Mask, mask_of
 from pipeline.core.spec import InputSpec
 from pipeline.data.samples import BATCH
-from pipeline.precision.differences import Difference, between_rows
+from pipeline.precision.reducers.differences import Difference, between_rows
 
 Array = npt.NDArray[Any]
 

@@ -17,7 +17,7 @@ from pipeline.core.artifacts import ErrorStats, OnnxModel, Origin, OutputVerdict
 from pipeline.core.errors import ValidationError
 from pipeline.core.progress import Progress
 from pipeline.core.spec import InputSpec, TaskSpec, ToleranceSpec
-from pipeline.precision.differences import Difference
+from pipeline.precision.reducers.differences import Difference
 
 Array = npt.NDArray[Any]
 Run = Callable[[Mapping[str, Array]], Mapping[str, Array]]

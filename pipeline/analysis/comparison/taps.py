@@ -14,9 +14,9 @@ from pipeline.analysis.comparison.elements import Elements, elements_of
 from pipeline.analysis.comparison.huge import huge
 from pipeline.analysis.comparison.masks import Mask
 from pipeline.core.spec import InputSpec
-from pipeline.precision import pair_reducers
-from pipeline.precision.instrument import Reducer, Tap, as_float, attach, axes_of_samples, reshaped
-from pipeline.precision.side_by_side import Merged, Pair
+from pipeline.precision.reducers import pair_reducers
+from pipeline.precision.reducers.instrument import Reducer, Tap, as_float, attach, axes_of_samples, reshaped
+from pipeline.precision.reducers.side_by_side import Merged, Pair
 
 KEPT = "::kept"
 """Suffix of the tap that looks only at what no mask excludes."""

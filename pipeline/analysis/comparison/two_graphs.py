@@ -20,7 +20,7 @@ from pipeline.core.progress import Progress
 from pipeline.core.spec import InputSpec
 from pipeline.graph import correspondence, modules
 from pipeline.graph.typed import FLOATS
-from pipeline.precision.differences import Difference
+from pipeline.precision.reducers.differences import Difference
 
 ADDED = "::"
 """Stands in names of tensors that only rounding adds: copies in another format, results before they are rounded."""

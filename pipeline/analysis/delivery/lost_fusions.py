@@ -17,7 +17,8 @@ import onnx_ir as ir
 from pipeline.core.artifacts import Decision, LostFusion, PlanText, PrecisionPlan
 from pipeline.core.formats import Format
 from pipeline.graph.typed import FLOATS
-from pipeline.precision import semantics, work
+from pipeline.precision import semantics
+from pipeline.precision.costing import work
 from pipeline.precision.semantics import WEIGHTED, Movement
 
 _UNFUSED = "function"

@@ -31,7 +31,7 @@ from pipeline.core.errors import BuildError
 from pipeline.core.progress import Progress
 from pipeline.core.spec import InputSpec
 from pipeline.graph import io
-from pipeline.precision.differences import between
+from pipeline.precision.reducers.differences import between
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 

@@ -20,7 +20,7 @@ from pipeline.core.formats import Format
 from pipeline.core.progress import Progress
 from pipeline.graph import io
 from pipeline.precision import casts
-from pipeline.precision.policies import uniform
+from pipeline.precision.policy.policies import uniform
 
 MIXED = "mixed"
 

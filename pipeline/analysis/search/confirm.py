@@ -18,9 +18,9 @@ from pipeline.core.progress import Silent
 from pipeline.core.spec import InputSpec, TaskSpec, ToleranceSpec
 from pipeline.graph import io
 from pipeline.precision import casts
-from pipeline.precision.blocks import sums_in_blocks
-from pipeline.precision.differences import decibels
-from pipeline.precision.emulate import LOW, emulate
+from pipeline.precision.emulation.blocks import sums_in_blocks
+from pipeline.precision.emulation.emulate import LOW, emulate
+from pipeline.precision.reducers.differences import decibels
 
 
 @dataclass(slots=True, kw_only=True)

@@ -22,10 +22,10 @@ from pipeline.core.artifacts import Budget, Confirmation, OnnxModel, PrecisionPl
 from pipeline.core.progress import Progress
 from pipeline.core.spec import AxisRange, InputSpec, SearchSpec, TaskSpec, ToleranceSpec
 from pipeline.graph import io
-from pipeline.precision import growth
-from pipeline.precision.cost import Cost, CostModel
-from pipeline.precision.rates import Rates
-from pipeline.precision.search_space import Space
+from pipeline.precision.costing.cost import Cost, CostModel
+from pipeline.precision.costing.rates import Rates
+from pipeline.precision.policy import growth
+from pipeline.precision.policy.search_space import Space
 
 RETRIES = 3
 """Plans that are confirmed at most before the default policy's is taken: each look at held-out samples tells a bit."""

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
-from pipeline.precision.search_space import Candidate
+from pipeline.precision.policy.search_space import Candidate
 
 MANY = 4
 """Modules of one kind that are still tried one by one; more are halved by depth."""

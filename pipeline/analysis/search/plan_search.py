@@ -16,8 +16,8 @@ from pipeline.analysis.search.groups import Group, classes, roles, split, struct
 from pipeline.analysis.verdict.judge import Answer
 from pipeline.core.artifacts import Change, Direction
 from pipeline.core.errors import PrecisionError
-from pipeline.precision.differences import decibels
-from pipeline.precision.search_space import Candidate
+from pipeline.precision.policy.search_space import Candidate
+from pipeline.precision.reducers.differences import decibels
 
 Wide = frozenset[str]
 """Names of the candidates that a plan has in fp32."""

@@ -16,7 +16,7 @@ from pipeline.core import digest, serde
 from pipeline.core.artifacts import Decision
 from pipeline.core.progress import Progress
 from pipeline.graph import io
-from pipeline.precision.switch import FLAGS, Switched, formats, is_low, switched
+from pipeline.precision.emulation.switch import FLAGS, Switched, formats, is_low, switched
 
 Plan = tuple[Decision, ...]
 

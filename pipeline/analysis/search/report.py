@@ -18,9 +18,9 @@ from pipeline.core.artifacts import (
     SearchPoint,
     SearchResult,
 )
-from pipeline.precision.cost import Cost
-from pipeline.precision.differences import decibels
-from pipeline.precision.search_space import Space
+from pipeline.precision.costing.cost import Cost
+from pipeline.precision.policy.search_space import Space
+from pipeline.precision.reducers.differences import decibels
 
 
 def told(

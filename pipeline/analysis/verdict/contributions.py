@@ -27,8 +27,8 @@ from pipeline.core.artifacts import Contribution, PrecisionPlan
 from pipeline.core.progress import Progress
 from pipeline.core.spec import InputSpec
 from pipeline.graph import modules
-from pipeline.precision.differences import Difference, between
-from pipeline.precision.switch import FLAGS, switched
+from pipeline.precision.emulation.switch import FLAGS, switched
+from pipeline.precision.reducers.differences import Difference, between
 
 RUNS = 40
 """Runs that are spent, the one of the whole model included; the fp32 run is not counted."""

@@ -15,8 +15,8 @@ from pipeline.core.artifacts import Extreme, Fate
 from pipeline.core.progress import Progress
 from pipeline.core.spec import AxisRange, InputSpec
 from pipeline.graph import modules
-from pipeline.precision.differences import between
-from pipeline.precision.instrument import Reducer, Tap, as_float, attach, results
+from pipeline.precision.reducers.differences import between
+from pipeline.precision.reducers.instrument import Reducer, Tap, as_float, attach, results
 
 FINITE = Reducer(
     body="""

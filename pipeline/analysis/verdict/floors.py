@@ -17,7 +17,7 @@ import onnx_ir as ir
 
 from pipeline.core.formats import Format
 from pipeline.precision import semantics
-from pipeline.precision.emulate import LOW, SOURCES
+from pipeline.precision.emulation.emulate import LOW, SOURCES
 from pipeline.precision.semantics import Movement
 
 FORMATS = {ir.DataType.FLOAT16: Format.FP16, ir.DataType.BFLOAT16: Format.BF16}

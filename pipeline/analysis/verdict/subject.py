@@ -11,8 +11,8 @@ from pipeline.core.artifacts import EnginePlans, Fate, OnnxModel, PrecisionPlan
 from pipeline.core.formats import Format
 from pipeline.core.spec import AxisRange, InputSpec
 from pipeline.graph import io, modules
-from pipeline.precision.blocks import sums_in_blocks
-from pipeline.precision.emulate import LOW, emulate
+from pipeline.precision.emulation.blocks import sums_in_blocks
+from pipeline.precision.emulation.emulate import LOW, emulate
 from pipeline.precision.semantics import CONVOLUTIONS
 
 EMULATED = "emulated"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from pipeline.precision import intervals
+from pipeline.precision.bounds import intervals
 from pipeline.precision.bounds.bound import ANYTHING, Bound, Vector, between, interval
 from pipeline.precision.bounds.site import Site
 

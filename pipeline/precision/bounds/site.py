@@ -12,7 +12,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from pipeline.precision.bounds.bound import ANYTHING, Bound, Vector
-from pipeline.precision.extents import constant_tensor
+from pipeline.precision.bounds.extents import constant_tensor
 
 SMALL = 1 << 16
 """Constants of up to this many elements are read by position; larger ones where a rule asks for them."""

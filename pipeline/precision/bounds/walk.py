@@ -8,12 +8,12 @@ import numpy as np
 import onnx_ir as ir
 
 from pipeline.core.formats import Format
-from pipeline.precision import intervals, semantics
-from pipeline.precision.bounds import elementwise, moves, norms, sums
+from pipeline.precision import semantics
+from pipeline.precision.bounds import elementwise, intervals, moves, norms, sums
 from pipeline.precision.bounds.bound import ANYTHING, Bound, interval
+from pipeline.precision.bounds.extents import Extent, constant_tensor
 from pipeline.precision.bounds.given import Given
 from pipeline.precision.bounds.site import SMALL, Site, of_constant, sizes
-from pipeline.precision.extents import Extent, constant_tensor
 from pipeline.precision.semantics import Movement
 
 Rule = Callable[[Site], Bound | list[Bound]]

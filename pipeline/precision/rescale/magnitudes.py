@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from pipeline.core.errors import GraphError
-from pipeline.precision.instrument import Reducer, Tap, attach, results
+from pipeline.precision.reducers.instrument import Reducer, Tap, attach, results
 from pipeline.precision.rescale.options import Channel
 
 BODY = """

@@ -14,7 +14,7 @@ import onnx_ir as ir
 from pipeline.core.artifacts import ActivationRanges, Place
 from pipeline.core.spec import PrecisionSpec
 from pipeline.precision import attention, decomposed_norms
-from pipeline.precision.extents import constant_tensor
+from pipeline.precision.bounds.extents import constant_tensor
 from pipeline.precision.rescale.algebra import SEEDED, channel_axis, is_linear
 from pipeline.precision.rescale.exponents import NONE, Exponents
 from pipeline.precision.rescale.walk import Order, Scaling, Seeds, walk

@@ -5,8 +5,8 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from pipeline.core.formats import Format
-from pipeline.precision import intervals
-from pipeline.precision.intervals import ANYTHING, Interval
+from pipeline.precision.bounds import intervals
+from pipeline.precision.bounds.intervals import ANYTHING, Interval
 
 LOWEST = -Format.FP32.limits.largest
 """The lowest finite number of fp32, which torch writes for "masked"."""

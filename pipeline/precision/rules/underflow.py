@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import onnx_ir as ir
 
 from pipeline.precision import attention
+from pipeline.precision.bounds.extents import Extent
 from pipeline.precision.evidence import Evidence, float_operands, float_results
-from pipeline.precision.extents import Extent
 from pipeline.precision.rules.claim import Claim
 from pipeline.precision.semantics import WEIGHTED, Movement
 

@@ -8,8 +8,8 @@ import pytest
 from pipeline.core.artifacts import ActivationRanges
 from pipeline.core.formats import Format
 from pipeline.core.spec import AxisRange, InputSpec
-from pipeline.precision import bounds, extents
-from pipeline.precision.bounds import Given
+from pipeline.precision import bounds
+from pipeline.precision.bounds import Given, extents
 from tests import encoder
 
 WIDTH = encoder.WIDTH

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from pipeline.backends.onnxruntime import Session
 from pipeline.core.artifacts import ActivationRanges
 from pipeline.core.formats import Format
-from pipeline.precision import bounds, casts, extents
-from pipeline.precision.bounds import Given
-from pipeline.precision.emulate import emulate
-from pipeline.precision.policies import uniform
+from pipeline.precision import bounds, casts
+from pipeline.precision.bounds import Given, extents
+from pipeline.precision.emulation.emulate import emulate
+from pipeline.precision.policy.policies import uniform
 from tests import encoder
 
 WIDTH = 8

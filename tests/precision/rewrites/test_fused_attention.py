@@ -15,8 +15,9 @@ from pipeline.core.formats import Format
 from pipeline.core.progress import Silent
 from pipeline.core.spec import InputSpec, PrecisionSpec
 from pipeline.graph import correspondence, io
-from pipeline.precision import casts, evidence, policies, policy_file
+from pipeline.precision import casts, evidence
 from pipeline.precision.attention import cores
+from pipeline.precision.policy import policies, policy_file
 from pipeline.precision.rewrites.canonical import canonicalise
 from pipeline.precision.rewrites.empty_rows import restore_empty_rows
 from tests import encoder, sdpa

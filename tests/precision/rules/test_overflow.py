@@ -8,7 +8,8 @@ from pipeline.core.artifacts import ActivationRanges
 from pipeline.core.errors import CalibrationError
 from pipeline.core.formats import Format
 from pipeline.core.spec import PrecisionSpec
-from pipeline.precision import evidence, policies, policy_file
+from pipeline.precision import evidence
+from pipeline.precision.policy import policies, policy_file
 
 FP32, FP16 = Format.FP32, Format.FP16
 

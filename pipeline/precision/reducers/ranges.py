@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from pipeline.core.artifacts import TensorRange
 from pipeline.core.formats import Format
-from pipeline.precision.instrument import Reducer
+from pipeline.precision.reducers.instrument import Reducer
 
 QUICK = """
 Quick (x, thresholds, always, zero, infinity, last) => (low, high, total, smallest, shape, under, least) {

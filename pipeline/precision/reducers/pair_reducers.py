@@ -17,8 +17,8 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from pipeline.core.errors import ValidationError
-from pipeline.precision.differences import Difference, Spread, relative_errors
-from pipeline.precision.instrument import Reducer
+from pipeline.precision.reducers.differences import Difference, Spread, relative_errors
+from pipeline.precision.reducers.instrument import Reducer
 
 BATCH = """
 Batch (r, c) => (shape_r, shape_c, low, high, signal, power, noise) {

@@ -15,9 +15,9 @@ import onnx_ir as ir
 from pipeline.core.artifacts import ActivationRanges, Decision, Kept
 from pipeline.core.formats import Format
 from pipeline.graph import modules
-from pipeline.precision import policies
 from pipeline.precision.evidence import Evidence
-from pipeline.precision.policy_file import Settings
+from pipeline.precision.policy import policies
+from pipeline.precision.policy.policy_file import Settings
 from pipeline.precision.rules import Claim
 from pipeline.precision.semantics import WEIGHTED, Movement, OpSemantics
 

@@ -16,7 +16,7 @@ import numpy as np
 import onnx_ir as ir
 
 from pipeline.core.errors import ValidationError
-from pipeline.precision.instrument import Reducer
+from pipeline.precision.reducers.instrument import Reducer
 
 EPSILON = 2.220446049250313e-16
 """What Polygraphy divides by where the reference is zero."""

@@ -20,7 +20,7 @@ from pipeline.core.artifacts import Decision
 from pipeline.core.formats import Format
 from pipeline.graph import modules
 from pipeline.precision import casts, template
-from pipeline.precision.emulate import emulate
+from pipeline.precision.emulation.emulate import emulate
 
 FLAGS = "fp32[nodes]"
 """Name of the added graph input: for each of `Switched.nodes` one boolean a way in which it rounds."""

@@ -27,10 +27,11 @@ import onnx_ir as ir
 
 from pipeline.core.artifacts import Decision
 from pipeline.core.formats import Format
-from pipeline.precision import kernels, semantics, work
-from pipeline.precision.rates import PREFERRED, RATES, Rates
+from pipeline.precision import semantics
+from pipeline.precision.costing import kernels, work
+from pipeline.precision.costing.rates import PREFERRED, RATES, Rates
+from pipeline.precision.costing.traffic import Core, Step, Structure, Tally, Tensor, tally
 from pipeline.precision.semantics import WEIGHTED, Movement, OpSemantics
-from pipeline.precision.traffic import Core, Step, Structure, Tally, Tensor, tally
 
 UNIT = "byte equivalents"
 """Unit of `Cost.total` where nothing was measured."""

@@ -6,7 +6,7 @@ import glob
 import json
 from collections.abc import Mapping
 
-from pipeline.precision.policy_file import Patterns, Settings
+from pipeline.precision.policy.policy_file import Patterns, Settings
 from pipeline.precision.rules import RULES
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 
 from pipeline.core.artifacts import ActivationRanges, Decision, Growing
 from pipeline.core.formats import Format
-from pipeline.precision.basis import proves
 from pipeline.precision.evidence import Evidence, float_results
+from pipeline.precision.policy.basis import proves
 
 GREW = 1.01
 """Factor by which a range has to grow over the last half of calibration to be called growing."""

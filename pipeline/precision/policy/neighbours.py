@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from pipeline.core.formats import Format
-from pipeline.precision.draft import Draft
 from pipeline.precision.evidence import Evidence, float_operands, float_results
+from pipeline.precision.policy.draft import Draft
 from pipeline.precision.semantics import WEIGHTED, Movement, OpSemantics
 
 

@@ -12,12 +12,13 @@ from pipeline.core.errors import PrecisionError
 from pipeline.core.formats import Format
 from pipeline.core.spec import Policy
 from pipeline.graph import io, modules
-from pipeline.precision import basis, patterns, semantics
+from pipeline.precision import semantics
 from pipeline.precision.admitted import admits
-from pipeline.precision.draft import Draft
 from pipeline.precision.evidence import Evidence, float_operands, float_results
-from pipeline.precision.neighbours import Neighbours
-from pipeline.precision.policy_file import Patterns, Settings
+from pipeline.precision.policy import basis, patterns
+from pipeline.precision.policy.draft import Draft
+from pipeline.precision.policy.neighbours import Neighbours
+from pipeline.precision.policy.policy_file import Patterns, Settings
 from pipeline.precision.rules import RULES, Claim
 from pipeline.precision.semantics import CONVOLUTIONS, Movement, OpSemantics
 

@@ -12,7 +12,7 @@ from pipeline.core.artifacts import Fate
 from pipeline.core.errors import ValidationError
 from pipeline.graph.typed import FLOATS
 from pipeline.precision import template
-from pipeline.precision.isolate import Isolation, equal_weights
+from pipeline.precision.reducers.isolate import Isolation, equal_weights
 
 REFERENCE = "reference::"
 CANDIDATE = "candidate::"

@@ -16,7 +16,7 @@ from pipeline.core.errors import GraphError
 from pipeline.core.formats import Format
 from pipeline.graph import modules
 from pipeline.precision import semantics, template
-from pipeline.precision.blocks import BLOCKS, sums_in_blocks
+from pipeline.precision.emulation.blocks import BLOCKS, sums_in_blocks
 from pipeline.precision.semantics import Movement
 
 LOW = frozenset({ir.DataType.FLOAT16, ir.DataType.BFLOAT16})

@@ -10,8 +10,8 @@ import onnx_ir as ir
 
 from pipeline.core.artifacts import Basis, Decision
 from pipeline.core.formats import Format
-from pipeline.precision.draft import Draft
 from pipeline.precision.evidence import Evidence, float_operands, float_results
+from pipeline.precision.policy.draft import Draft
 
 TOLD = frozenset({"given", "policy", "user"})
 """Rules that are somebody's word: the model's own types, a policy that decides everything, a pattern."""

@@ -1,0 +1,1 @@
+"""What a precision plan costs, counted on the graph."""

@@ -1,0 +1,1 @@
+"""The mixed graph as an fp32 graph that rounds where it rounds."""

@@ -1,0 +1,1 @@
+"""Figures of tensors, reduced inside the graph: ranges, differences, tolerances."""
