@@ -69,11 +69,11 @@ def worst_sample(stats: ErrorStats) -> str:
     if stats.worst_sample < 0:
         return "–"
     last = stats.worst_sample + stats.worst_together - 1
-    which = f"{stats.worst_sample}" if stats.worst_together == 1 else f"{stats.worst_sample} to {last}"
+    which = f"#{stats.worst_sample}" if stats.worst_together == 1 else f"#{stats.worst_sample} to {last}"
     error = stats.worst_relative_l2
     if error == 0:
         return db(math.inf)
-    return f"{db(decibels(error)) if math.isfinite(error) else 'not finite'} in {which}"
+    return f"{db(decibels(error)) if math.isfinite(error) else 'not finite'} ({which})"
 
 
 def number(value: float | None) -> str:

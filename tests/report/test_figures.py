@@ -35,10 +35,10 @@ def test_a_bad_layer_that_was_not_compared_is_still_shown():
     ("worst", "text"),
     [
         ({}, "–"),
-        ({"worst_sample": 3, "worst_relative_l2": 1e-3}, "60.0 dB in 3"),
-        ({"worst_sample": 8, "worst_together": 8, "worst_relative_l2": 1e-3}, "60.0 dB in 8 to 15"),
+        ({"worst_sample": 3, "worst_relative_l2": 1e-3}, "60.0 dB (#3)"),
+        ({"worst_sample": 8, "worst_together": 8, "worst_relative_l2": 1e-3}, "60.0 dB (#8 to 15)"),
         ({"worst_sample": 0, "worst_relative_l2": 0.0}, "exact"),
-        ({"worst_sample": 5, "worst_relative_l2": math.inf}, "not finite in 5"),
+        ({"worst_sample": 5, "worst_relative_l2": math.inf}, "not finite (#5)"),
     ],
 )
 def test_the_worst_sample_as_text(worst, text):
