@@ -187,11 +187,15 @@ def _refusal(work: _Work, refused: Sequence[_Result], possible: Sequence[str]) -
 
 
 def _advice(refused: Sequence[_Result]) -> str:
+    from pipeline.backends.tensorrt.records import NO_OPERATOR
+
     if any("7.5" in result.targets for result in refused):
         return (
             "7.5 has neither bf16 nor an fp32 MatMul in TensorRT-RTX: remove it from build.targets, "
             "or use a policy without them"
         )
+    if any(NO_OPERATOR in error for result in refused for error in result.answer.errors):
+        return "express it in other operators in the module: a table, a MatMul, or a few elementwise steps"
     return "remove the target from build.targets, or change the precision of the node that TensorRT names"
 
 

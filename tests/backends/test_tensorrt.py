@@ -6,6 +6,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import onnx_ir as ir
 import pytest
 
 from pipeline.backends import plan_text
@@ -219,3 +220,16 @@ def test_two_builds_of_a_graph_whose_inputs_share_axes_give_the_same_kernels(tmp
         assert process.build(asked, tmp_path / "log", Silent()).built
         texts.append(plan_text.read(asked.plan))
     assert texts[0] == texts[1]
+
+
+LACKING = """
+<ir_version: 10, opset_import: ["" : 20]>
+g (float[n, 4, 4] x) => (float[n] y) { [lacking] y = Det(x) }
+"""
+
+
+def test_an_operator_that_tensorrt_lacks_is_named_first(tmp_path):
+    shapes = {"x": ((1, 4, 4), (2, 4, 4), (4, 4, 4))}
+    asked = request(tmp_path, ir.from_onnx_text(LACKING), profiles=shapes)
+    answer = process.build(asked, tmp_path / "log", Silent())
+    assert answer.errors[0] == "the Det that computes y: TensorRT has no such operator"

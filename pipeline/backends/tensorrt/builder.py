@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
 from pipeline.backends.tensorrt import flavour as flavours
 from pipeline.backends.tensorrt import logger, network, progress
 from pipeline.backends.tensorrt.flavour import Flavour
-from pipeline.backends.tensorrt.records import BuildAnswer, BuildRequest, NetworkLayer
+from pipeline.backends.tensorrt.records import NO_OPERATOR, BuildAnswer, BuildRequest, NetworkLayer
 
 DEBUG_MARKS = "INetworkDefinition.mark_unfused_tensors_as_debug_tensors"
 """Stands among the flags of a plan that hands out its inner tensors."""
+
+PARSING = re.compile(r'While parsing node number \d+ \[(?P<op>\w+) -> "(?P<tensor>[^"]*)"\]')
+UNSUPPORTED = "[8] false"
+"""The parser's answer to an operator that it knows by name only; to one that it does not, that a plugin is missing."""
 
 
 def build(request: BuildRequest, log: logger.BuildLog, listener: progress.Listener) -> BuildAnswer:
@@ -49,10 +55,21 @@ def build(request: BuildRequest, log: logger.BuildLog, listener: progress.Listen
         flags=flags,
         layers=layers,
         warnings=tuple(log.warnings),
-        errors=tuple(log.errors) if not built else (),
+        errors=explained(log.errors) if not built else (),
         built=built,
         seconds=time.monotonic() - started,
     )
+
+
+def explained(errors: Sequence[str]) -> tuple[str, ...]:
+    """`errors` as they came; where the parser stopped at a node, a line that says which and why stands first."""
+    stopped = next((found for error in errors if (found := PARSING.search(error))), None)
+    reason = next((error for error in errors if "In function" in error), None)
+    if stopped is None or reason is None:
+        return tuple(errors)
+    said = reason.strip().rpartition("\n")[2]
+    why = NO_OPERATOR if "Plugin not found" in said or said == UNSUPPORTED else said
+    return (f"the {stopped['op']} that computes {stopped['tensor']}: {why}", *errors)
 
 
 class _Refused(Exception):

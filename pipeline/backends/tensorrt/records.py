@@ -13,6 +13,9 @@ Shapes = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 DISK_FULL = 28
 """Exit status of the build process where there was no room for what it wrote."""
 
+NO_OPERATOR = "TensorRT has no such operator"
+"""Stands in the errors of an answer where the parser knows no operator of that name."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildRequest:

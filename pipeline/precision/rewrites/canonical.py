@@ -14,6 +14,7 @@ from pipeline.precision.rewrites.dead import remove_dead_code
 from pipeline.precision.rewrites.decided_ifs import inline_decided_ifs
 from pipeline.precision.rewrites.filled_masks import add_filled_masks
 from pipeline.precision.rewrites.fold import fold_constants
+from pipeline.precision.rewrites.fourier import multiply_by_sinusoids
 from pipeline.precision.rewrites.gemm_bias import split_gemm_bias
 from pipeline.precision.rewrites.layer_norm import restore_layer_norms
 from pipeline.precision.rewrites.noops import remove_noops
@@ -35,6 +36,7 @@ REWRITES: tuple[Rewrite, ...] = (
     transpose_key_once,
     scale_after_scores,
     merge_transposes,
+    multiply_by_sinusoids,
     split_gemm_bias,
     restore_layer_norms,
     fold_constants,
