@@ -36,11 +36,11 @@ _OUTPUTS = re.compile(rb"\boutput(?:_args)?=\{([^{}]*)\}")
 _QUOTED = re.compile(rb'"([^"]*)"')
 _ACCUMULATION = re.compile(rb"\baccumulation_type=(\d+)")
 
-_LAUNCHED = frozenset({"function", "runtime_fusion", "fully_connected", "corrltn"})
+_LAUNCHED = frozenset({"function", "runtime_fusion", "fully_connected", "corrltn", "deconvolution"})
 """Kinds that are kernels even where they name no ONNX node; other kinds are kernels where they name one."""
 
-_PRODUCTS = frozenset({"fully_connected", "corrltn"})
-"""GEMM and convolution (correlation): their first two inputs are operands, the others scales, bias and scratch."""
+_PRODUCTS = frozenset({"fully_connected", "corrltn", "deconvolution"})
+"""GEMM, convolution (correlation) and its transpose: two operands come first, then scales, bias and scratch."""
 
 _INDEX_TYPES = frozenset({"int64", "int32", "bool", "boolean"})
 

@@ -1,5 +1,6 @@
 """Why a node may be in no kernel: each explanation alone."""
 
+import numpy as np
 import pytest
 
 from pipeline.analysis.delivery import built
@@ -17,6 +18,8 @@ g (float[batch, 8] x) => (float[batch, 8] y, int64[2] size) {{
     [wide] v = Cast<to = 1>(n)
     [root] r = Sqrt(w1)
     [grow] y = Add(v, v)
+    [nothing] o = Add(y, zeros)
+    [bend] e = Elu(p)
     [size] size = Shape(x)
 }}
 """
@@ -25,10 +28,11 @@ WEIGHTS = {
     "w": encoder.random((8, 8)),
     "w1": abs(encoder.random((8,))),
     "shape": encoder.sizes(-1, 8),
+    "zeros": np.zeros((8,), np.float32),
 }
 
 
-def check(*seen):
+def check(*seen, name="__myl_FcElu"):
     model = encoder.parse(GRAPH, WEIGHTS)
     decisions = tuple(
         Decision(
@@ -43,7 +47,7 @@ def check(*seen):
         for node in model.graph
     )
     plan = PrecisionPlan(model="", policy="", low=Format.FP16, decisions=decisions)
-    kernel = Kernel(kind="fully_connected", name="k", nodes=seen, accumulation=0, operands=("float",))
+    kernel = Kernel(kind="runtime_fusion", name=name, nodes=seen, accumulation=0, operands=("float",))
     return built.built(plan, model, PlanText(version="1.7.1.116", targets=("8.9",), kernels=(kernel,)))
 
 
@@ -51,6 +55,8 @@ def test_every_absence_but_a_computation_of_its_own_is_explained():
     result = check("product")
     assert result.problems == ("grow (Add): in no kernel of the plan, and nothing explains it",)
     assert set(result.unobservable) == {
+        "1 nodes in no kernel: adds nothing but zeros",
+        "1 nodes in no kernel: an activation that the kernel of the product before it is named after",
         "1 nodes in no kernel: computes shapes, indices or conditions, on the host or inside its readers",
         "1 nodes in no kernel: constant, folded before the build",
         "1 nodes in no kernel: moves data only, done by how its neighbours address memory",
@@ -61,7 +67,12 @@ def test_every_absence_but_a_computation_of_its_own_is_explained():
 
 def test_a_scale_beside_a_product_that_is_nowhere_is_not_explained():
     problems = check("grow").problems
-    assert [problem.split(" ")[0] for problem in problems] == ["halve", "product", "shift"]
+    assert [problem.split(" ")[0] for problem in problems] == ["halve", "product", "shift", "bend"]
+
+
+def test_an_activation_that_the_kernels_name_lacks_is_not_explained():
+    problems = check("product", "grow", name="__myl_FcAdd").problems
+    assert problems == ("bend (Elu): in no kernel of the plan, and nothing explains it",)
 
 
 @pytest.mark.parametrize("node", ["halve", "flat", "narrow"])

@@ -32,6 +32,7 @@ layers="[ONNX Layer: q]\x1f[ONNX Layer: k]" }
   runtime_fusion={ name=__myl_FcAdd input_args={ "a" "b" } output_args={ "b" } binary=0 \
 layers="[ONNX Layer: fc]\x1f[ONNX Layer: bias]__gemm_from_conv1x1" }
   corrltn={ name="c" output={"a" } input={"a" "a" "b" } accu=false layers="[ONNX Layer: conv]" }
+  deconvolution={ name="d" output={"a" } input={"a" "a" "b" "b" "a" } layers="[ONNX Layer: up]" }
   add={ name="counter" output={"size" } input={"size" "size" } layers="" }
 }
 shape_main {
@@ -84,6 +85,7 @@ def test_header_and_kernels_of_a_graph_and_its_bodies(tmp_path):
             results=half,
         ),
         Kernel(kind="corrltn", name="c", nodes=("conv",), operands=half, results=half),
+        Kernel(kind="deconvolution", name="d", nodes=("up",), operands=half, results=half),
     )
     assert text.fused_attentions == 1
 

@@ -24,6 +24,9 @@ The meaning is inferred: it appears where, and only where, a low-format GEMM sta
 plain one shows 0.
 """
 
+FUSION = "runtime_fusion"
+"""Kind of a product with what is fused to it; its name has four letters of each operator."""
+
 _PRODUCTS = frozenset({"MatMul", "Gemm", "Conv", "ConvTranspose"})
 _NORMS = frozenset(
     {
@@ -123,8 +126,16 @@ class _Absences:
             return f"{decision.op}: TensorRT makes a loop or a branch of it, whose kernels name no node"
         if decision.op == "Cast":
             return "a Cast that its neighbours do while they read or write"
+        return self._beside(node)
+
+    def _beside(self, node: ir.Node) -> str | None:
+        """Why a node that computes may be in no kernel."""
         if self._is_folded(node):
             return "scale or shift by a constant, folded into the product beside it"
+        if self._is_named(node):
+            return "an activation that the kernel of the product before it is named after"
+        if node.op_type in ("Add", "Sub") and any(map(_is_zero, node.inputs)):
+            return "adds nothing but zeros"
         return None
 
     def _is_folded(self, node: ir.Node) -> bool:
@@ -133,9 +144,19 @@ class _Absences:
             return False
         return any(str(p.name) in self.kernels for p in (*_producers(node), *_readers(node)) if p.op_type in _PRODUCTS)
 
+    def _is_named(self, node: ir.Node) -> bool:
+        """Whether the product before `node` is in a fusion whose name, such as `__myl_DecoElu`, has it."""
+        makers = [str(maker.name) for maker in _producers(node) if maker.op_type in _PRODUCTS]
+        kernels = [kernel for maker in makers for kernel in self.kernels.get(maker, ())]
+        return any(node.op_type[:4].capitalize() in kernel.name for kernel in kernels if kernel.kind == FUSION)
+
     def _has_constant(self, node: ir.Node) -> bool:
         makers = [(value, value.producer()) for value in node.inputs if value is not None]
         return any(value.is_initializer() or (p is not None and str(p.name) in self.constants) for value, p in makers)
+
+
+def _is_zero(value: ir.Value | None) -> bool:
+    return value is not None and value.const_value is not None and not value.const_value.numpy().any()
 
 
 def _producers(node: ir.Node) -> Iterator[ir.Node]:

@@ -62,12 +62,9 @@ def _is_identity(node: ir.Node, source: ir.Value) -> bool:
             return permutation is not None and list(permutation.as_ints()) == sorted(permutation.as_ints())
         case "Concat":
             return len(node.inputs) == 1
-        case "Reshape" | "Expand":
-            return _keeps_shape(node, source)
-        case "Slice":
-            return _takes_all(node, source)
         case _:
-            return False
+            keeps = _KEEPERS.get(node.op_type)
+            return keeps is not None and keeps(node, source)
 
 
 def _keeps_shape(node: ir.Node, source: ir.Value) -> bool:
@@ -80,6 +77,20 @@ def _keeps_shape(node: ir.Node, source: ir.Value) -> bool:
         return all(w in {h, 1} for h, w in zip(have, want, strict=True))
     wildcards = sum(w == -1 for w in want)
     return wildcards <= 1 and all(w in (h, -1) for h, w in zip(have, want, strict=True))
+
+
+def _pads_nothing(node: ir.Node, source: ir.Value) -> bool:
+    amounts = integers(node.inputs[1])
+    return amounts is not None and not any(amounts)
+
+
+def _keeps_size(node: ir.Node, source: ir.Value) -> bool:
+    """Whether a Resize asks for the size that there is: every mode but a crop then takes each element as it is."""
+    mode = node.attributes.get_string("coordinate_transformation_mode", "half_pixel")
+    if len(node.inputs) < 4 or "axes" in node.attributes or mode == "tf_crop_and_resize":
+        return False
+    have, want = sizes(source), evaluate(node.inputs[3])
+    return have is not None and have == want
 
 
 def _takes_all(node: ir.Node, source: ir.Value) -> bool:
@@ -95,3 +106,12 @@ def _takes_all(node: ir.Node, source: ir.Value) -> bool:
 
 def _covers(end: int, size: Size) -> bool:
     return end >= (size if isinstance(size, int) else LONGEST)
+
+
+_KEEPERS = {
+    "Expand": _keeps_shape,
+    "Pad": _pads_nothing,
+    "Reshape": _keeps_shape,
+    "Resize": _keeps_size,
+    "Slice": _takes_all,
+}

@@ -9,6 +9,7 @@ import onnx_ir as ir
 from pipeline.precision import attention
 from pipeline.precision.bounds.extents import Extent
 from pipeline.precision.evidence import Evidence, float_operands, float_results
+from pipeline.precision.rules import guards
 from pipeline.precision.rules.claim import Claim
 from pipeline.precision.semantics import WEIGHTED, Movement
 
@@ -28,6 +29,7 @@ def claims(evidence: Evidence) -> Iterator[Claim]:
     for node in evidence.rows:
         if node.op_type in MAGNIFIERS:
             yield from _magnified(evidence, node, node)
+    yield from guards.claims(evidence)
     for node, row in evidence.rows.items():
         for value in float_operands(node, row):
             if reason := _loses(evidence, value):

@@ -116,6 +116,39 @@ def test_a_slice_that_takes_all_of_its_axis_is_removed(rewritten, start, end, ax
     graph.require_accounted()
 
 
+MOVES = """
+<ir_version: 10, opset_import: ["" : 20]>
+g (float[batch, 3, 4] x) => (float[r, s, t] y) <int64[6] none = {{0, 0, 0, 0, 0, 0}},
+    int64[6] some = {{0, 0, 1, 0, 0, 1}}, int64[2] inner = {{3, 4}}, int64[2] wide = {{3, 8}}> {{
+    batch = Shape <start = 0, end = 1> (x)
+    same = Concat <axis = 0> (batch, inner)
+    other = Concat <axis = 0> (batch, wide)
+    h = {call}
+    y = Relu (h)
+}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("call", "gone"),
+    [
+        ("Pad (x, none)", True),
+        ("Pad (x, some)", False),
+        ('Resize <mode = "linear"> (x, , , same)', True),
+        ('Resize <mode = "nearest", coordinate_transformation_mode = "asymmetric"> (x, , , same)', True),
+        ('Resize <mode = "linear"> (x, , , other)', False),
+    ],
+)
+def test_a_pad_of_nothing_and_a_resize_to_the_same_size_are_removed(rewritten, call, gone):
+    def rewrite(model):
+        infer(model)
+        return remove_noops(model)
+
+    graph = rewritten(MOVES.format(call=call), rewrite)
+    assert ("Pad" in graph.ops or "Resize" in graph.ops) is not gone
+    graph.require_same(x=X)
+
+
 @pytest.mark.parametrize("call", ["x, a, b", "x, a, b, axis"])
 def test_a_slice_without_axes_or_steps_takes_the_first_axes_whole(rewritten, call):
     graph = rewritten(SLICE.format(start=0, end=FAR, axis=0, step=1, call=call), remove_noops)

@@ -58,6 +58,28 @@ def test_a_constant_too_small_for_the_format_keeps_its_node_fp32(decided):
     assert plan["a"].reason == "e is 1e-09 at most, under fp16's smallest normal number 6.1e-05"
 
 
+@pytest.mark.parametrize(
+    ("guard", "rule"),
+    [("Max(p, e)", "underflow"), ("Clip(p, e)", "underflow"), ("Add(p, e)", "underflow"), ("Max(p, w)", "default")],
+)
+def test_a_constant_that_guards_a_logarithm_is_not_lost_before_it(decided, guard, rule):
+    plan = decided(f"""
+    g (float[1, 2] x) => (float[1, 2] y) <{W}, float e = {{1e-10}}, float two = {{2}}> {{
+        [m] h = MatMul(x, w) [power] p = Pow(h, two) [guard] i = {guard} [log] l = Log(i) [c] y = MatMul(l, w)
+    }}""")
+    assert {plan[name].rule for name in ("power", "guard", "log")} == {rule}
+    assert (plan["log"].operands is FP32) == (plan["guard"].result is FP32) == (rule == "underflow")
+    assert plan["c"].operands is FP16
+
+
+def test_a_constant_that_guards_a_divisor_is_not_lost_before_it(decided):
+    plan = decided(f"""
+    unit (float[1, 2] x) => (float[1, 2] y) <{W}, float e = {{1e-12}}, int64[1] last = {{1}}> {{
+        [m] h = MatMul(x, w) [n] l = ReduceL2(h, last) [guard] i = Max(l, e) [d] q = Div(h, i) [c] y = MatMul(q, w)
+    }}""")
+    assert (plan["guard"].result, plan["d"].operands) == (FP32, FP32)
+
+
 ROTARY = """
 rotary (int64[S] position, float[S, 4] q) => (float[S, 4] y)
     <float[4] frequency = {1, 0.1, 0.01, 0.001}, int64[1] axis = {1},
