@@ -63,6 +63,16 @@ difference (float[batch, 4] x) => (float[batch, 4] y) {
     [after] y = Neg(c)
 }
 """
+PICKED = """
+<ir_version: 10, opset_import: ["" : 20]>
+picked (float[batch, 4] x) => (float[batch, 4] y) <float[4] sign = {1, -30, 1, 1}> {
+    [scores] s = Neg(x)
+    [rank] i = ArgMin <axis = -1> (s)
+    [values] v = Mul(x, sign)
+    [pick] p = GatherElements <axis = -1> (v, i)
+    [last] y = Neg(p)
+}
+"""
 Judge = Callable[..., tuple[tuple[Layer, ...], tuple[Cause, ...]]]
 
 
@@ -72,7 +82,8 @@ def judge(tmp_path: Path) -> Judge:
         parsed = ir.from_onnx_text(text)
         for node in parsed.graph:
             for value in node.outputs:
-                value.dtype, value.shape = ir.DataType.FLOAT, ir.Shape(["batch", 4 if node.name != "mean" else 1])
+                value.dtype = ir.DataType.FLOAT if node.name != "rank" else ir.DataType.INT64
+                value.shape = ir.Shape(["batch", 4 if node.name not in ("mean", "rank", "pick", "last") else 1])
         path = io.save(parsed, tmp_path)
         reference, mixed = io.load(path), io.load(path)
         casts.apply(mixed, [_decision(node, kept) for node in mixed.graph])
@@ -146,6 +157,24 @@ def test_a_cancellation_is_told_from_the_rounding_before_it(judge: Judge) -> Non
     assert (causes[0].nodes, causes[0].kind) == (("down",), Kind.CANCELLATION)
     assert causes[0].why.startswith("cancelled: its operands reach 1e+03, its result 0.4, ")
     assert found[2].why == "inherited, its own node adds little; it begins at b (Sub)"
+    assert causes[0].mend == "keep up, down in fp32 (precision.fp32); costs 1 more Cast"
+
+
+def test_what_a_cancellation_asks_for_mends_it(judge: Judge) -> None:
+    assert judge(CENTRED, np.array([[0.1, 0.2, 0.3, 0.4]]), ("up", "down"))[1] == ()
+
+
+def test_what_amplifies_alone_does_not_mend_what_reaches_it(judge: Judge) -> None:
+    assert judge(CENTRED, np.array([[0.1, 0.2, 0.3, 0.4]]), ("down",))[1] != ()
+
+
+def test_other_elements_are_told_from_amplified_errors(judge: Judge) -> None:
+    _, causes = judge(PICKED, np.array([[1.0001, 1.0002, -1.0, -2.0]]))
+
+    assert causes[0].why.startswith("took other elements: rank ranks what was rounded before it, ")
+    assert causes[0].mend == (
+        "keep rank and the scores before it in fp32 (precision.fp32); `trt-pipeline bisect` finds how far back"
+    )
 
 
 def test_underflow_says_its_share(judge: Judge) -> None:

@@ -11,7 +11,7 @@ Ranked: what makes NaN or infinities first, in graph order, then by the error po
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import onnx_ir as ir
@@ -125,7 +125,6 @@ def _cause(blame: Blame, group: _Group, ranges: Mapping[str, TensorRange]) -> Ca
     kind, why = _kind(blame, first, ranges)
     nodes = [layer.node for layer in group.layers]
     overflowing = [layer.tensor for layer in group.layers if kind is Kind.OVERFLOW and _overflows(ranges, layer.tensor)]
-    together = around.closure(nodes, overflowing)
     return Cause(
         nodes=tuple(nodes),
         tensor=first.tensor,
@@ -134,10 +133,19 @@ def _cause(blame: Blame, group: _Group, ranges: Mapping[str, TensorRange]) -> Ca
         part=around.part(nodes),
         kind=kind,
         why=why,
-        mend=words.mend(kind, together, around.part(nodes), around.new_casts(together), around.attention(together)),
+        mend=_mend(around, kind, nodes, overflowing),
         injected=first.injected,
         spoilt=group.spoilt,
     )
+
+
+def _mend(around: Neighbourhood, kind: Kind, nodes: Sequence[str], overflowing: Collection[str]) -> str:
+    ranker = around.ranker(nodes[0]) if kind is Kind.AMPLIFICATION else None
+    if ranker is not None:
+        return words.rank_exactly(ranker)
+    inherits = kind in (Kind.AMPLIFICATION, Kind.CANCELLATION)
+    together = around.closure([*nodes, *(around.makers(nodes) if inherits else ())], overflowing)
+    return words.mend(kind, together, around.part(nodes), around.new_casts(together), around.attention(together))
 
 
 def _with_words(blame: Blame, layer: Layer, ranges: Mapping[str, TensorRange]) -> Layer:
@@ -170,6 +178,8 @@ def _kind(blame: Blame, layer: Layer, ranges: Mapping[str, TensorRange]) -> tupl
     before = max((item.stats.relative_l2 for item in read.values() if item.stats is not None), default=0.0)
     after = layer.stats.relative_l2 if layer.stats is not None else math.inf
     if not _own(layer) and after >= words.GROWTH * before > 0:
+        if (ranker := blame.around.ranker(layer.node)) is not None:
+            return Kind.AMPLIFICATION, words.picked(ranker, after / before)
         return Kind.AMPLIFICATION, words.amplified(layer, blame.around.part([layer.node]), after / before)
     return Kind.ROUNDING, words.rounding(layer)
 

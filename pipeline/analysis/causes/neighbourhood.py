@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from typing import TypeGuard
 
 import onnx_ir as ir
 
@@ -12,6 +13,12 @@ from pipeline.precision.emulation.emulate import LOW
 from pipeline.precision.semantics import Movement
 
 NORMS = frozenset({"LayerNormalization", "RMSNormalization", "GroupNormalization", "InstanceNormalization", "Softmax"})
+
+RANKERS = frozenset({"ArgMax", "ArgMin", "NonMaxSuppression", "TopK"})
+
+
+def _is_index(value: ir.Value | None) -> TypeGuard[ir.Value]:
+    return value is not None and value.dtype is not None and value.dtype.is_integer()
 
 
 class Neighbourhood:
@@ -51,6 +58,33 @@ class Neighbourhood:
             return node.op_type
         inside = any(node in (core.scores, *core.between, *core.after, core.values) for core in self._cores)
         return self._parts.get(name) or ("attention" if inside else None)
+
+    def makers(self, nodes: Iterable[str]) -> set[str]:
+        """The nodes that compute the low tensors which `nodes` read, and what only moves those in between."""
+        found: set[str] = set()
+        waiting = [value for name in nodes if name in self._nodes for value in self._nodes[name].inputs]
+        while waiting:
+            value = waiting.pop()
+            maker = value.producer() if value is not None and value.name in self._low else None
+            if maker is None or maker.name in found:
+                continue
+            found.add(str(maker.name))
+            row = semantics.TABLE.get(maker.op_type)
+            if row is not None and row.movement is Movement.EXACT:
+                waiting += maker.inputs
+        return found
+
+    def ranker(self, node: str) -> str | None:
+        """The node that ranks floats to make the indices which `node` reads."""
+        waiting = [value for value in (self._nodes[node].inputs if node in self._nodes else ()) if _is_index(value)]
+        while waiting:
+            maker = waiting.pop().producer()
+            if maker is None:
+                continue
+            if maker.op_type in RANKERS:
+                return str(maker.name)
+            waiting += [value for value in maker.inputs if _is_index(value)]
+        return None
 
     def closure(self, nodes: Sequence[str], overflowing: Collection[str]) -> list[str]:
         """`nodes` and whoever reads what overflows, moved about or not: it would be rounded and overflow again."""

@@ -76,6 +76,14 @@ def amplified(layer: Layer, part: str | None, factor: float) -> str:
     return f"amplified {by}: the relative error is {factor:.3g} times what reaches it"
 
 
+def picked(ranker: str, factor: float) -> str:
+    """A node that takes other elements, because what decides which was rounded."""
+    return (
+        f"took other elements: {ranker} ranks what was rounded before it, and the relative error is {factor:.3g} times "
+        "what reaches it"
+    )
+
+
 def rounding(layer: Layer) -> str:
     """Nothing special: its own rounding, or the sum of many."""
     if layer.injected is not None and layer.stats is not None and layer.injected.relative_l2:
@@ -115,6 +123,11 @@ def mend(kind: Kind, nodes: Sequence[str], part: str | None, casts: int, attenti
     chain = f", better the whole {part}" if part and part.endswith(("Norm", "normalisation")) else ""
     cost = f"{casts} more Cast{'' if casts == 1 else 's'}" if casts else "no more Casts"
     return f"keep {shown} in fp32 (precision.fp32){chain}; costs {cost}{'; ' + attention if attention else ''}"
+
+
+def rank_exactly(ranker: str) -> str:
+    """What would mend other elements: how far back the scores matter cannot be read off the graph."""
+    return f"keep {ranker} and the scores before it in fp32 (precision.fp32); `trt-pipeline bisect` finds how far back"
 
 
 def _counted(layer: Layer, tensor: str, seen: TensorRange) -> int:
