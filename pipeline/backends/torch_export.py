@@ -127,6 +127,13 @@ def _explained(error: Exception, request: Request) -> ExportError:
         axis = violated[1].split(",")[0].strip()
         holder = next((name for name, spec in request.inputs.items() if axis in spec.axes), axis)
         return baked(holder, axis, _constraint(text, axis))
+    untranslated = re.search(r"No ONNX function found for <OpOverload\(op='([^']+)'", _causes(error))
+    if untranslated is not None:
+        return ExportError(
+            f"torch cannot export the module: ONNX has nothing for torch's operator {untranslated[1]}",
+            hint="take another implementation of it; in a model of transformers with experts, call "
+            'set_experts_implementation("batched_mm")',
+        )
     first = next(iter(text.strip().splitlines()), type(error).__name__)
     place = re.findall(r'File "([^"]+)", line (\d+), in (\w+)', text)
     at = f" at {place[-1][0]}:{place[-1][1]}" if place else ""
@@ -134,6 +141,15 @@ def _explained(error: Exception, request: Request) -> ExportError:
         f"torch cannot export the module: {first}{at}",
         hint="control flow that depends on values must go, or move out of the module",
     )
+
+
+def _causes(error: BaseException | None) -> str:
+    """What the error says, and every error that it was raised from."""
+    words = []
+    while error is not None:
+        words.append(str(error))
+        error = error.__cause__
+    return "\n".join(words)
 
 
 def _constraint(text: str, axis: str) -> str:

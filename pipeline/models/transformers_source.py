@@ -19,6 +19,9 @@ from pipeline.models.quiet import quiet
 SEED = 0
 """Seed of the generator that fills a module without a checkpoint."""
 
+EXPERTS = "batched_mm"
+"""How a mixture of experts is computed; the default, one product over groups, has no ONNX form."""
+
 SHOWN = 4
 """Keys that an error names."""
 
@@ -48,6 +51,7 @@ def load(model: ModelSpec, weights: Weights) -> torch.nn.Module:
                 ignore_mismatched_sizes=True,  # so that the report names them: `_require_strict` refuses them
                 **extra,
             )
+            module.set_experts_implementation(EXPERTS)
     except SpecError:
         raise
     except Exception as error:  # transformers raises many types for files that are not what they should be

@@ -122,3 +122,13 @@ def test_an_unknown_architecture_is_named_with_the_nearest(checkpoint):
 def test_a_folder_without_a_checkpoint(tmp_path):
     with pytest.raises(SourceError, match="local:tiny: AutoModel cannot be loaded"):
         transformers_source.load(spec(), weights(tmp_path))
+
+
+def test_experts_are_computed_by_what_onnx_has(tmp_path):
+    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = {"model_type": "mixtral", "num_key_value_heads": 1, "num_local_experts": 2, "vocab_size": 16, **sizes}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    folder = tmp_path / "checkpoint"
+    transformers_source.seed(spec("AutoModelForCausalLM"), tmp_path / "config.json", folder)
+    module = transformers_source.load(spec("AutoModelForCausalLM"), weights(folder))
+    assert module.get_experts_implementation() == {"": "batched_mm"}

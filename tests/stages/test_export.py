@@ -38,6 +38,10 @@ class Counting(Net):
     def forward(self, x, mask):
         return super().forward(x, mask), x
 
+class Factoring(Net):
+    def forward(self, x, mask):
+        return torch.linalg.qr(x).R
+
 def inputs():
     return {"x": torch.zeros(2, 3, 4), "mask": torch.ones(2, 3)}
 
@@ -52,6 +56,9 @@ def branching(weights):
 
 def counting(weights):
     return Counting(), inputs()
+
+def factoring(weights):
+    return Factoring(), inputs()
 """
 
 TINY = {
@@ -177,6 +184,16 @@ def test_control_flow_on_values_is_an_error_that_names_the_line(engine, samples,
     with pytest.raises(ExportError, match=r"torch cannot export the module: .* at .*model\.py:\d+") as caught:
         run(engine, samples, tmp_path, by_callable("branching"))
     assert caught.value.hint == "control flow that depends on values must go, or move out of the module"
+
+
+def test_an_operator_that_onnx_lacks_is_named(engine, samples, tmp_path):
+    with pytest.raises(ExportError) as caught:
+        run(engine, samples, tmp_path, by_callable("factoring"))
+    assert str(caught.value) == (
+        "torch cannot export the module: ONNX has nothing for torch's operator aten.linalg_qr\n"
+        "  hint: take another implementation of it; in a model of transformers with experts, call "
+        'set_experts_implementation("batched_mm")'
+    )
 
 
 def test_the_number_of_outputs_must_be_the_specs(engine, samples, tmp_path):
