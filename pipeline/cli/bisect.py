@@ -97,7 +97,10 @@ def _show(context: Context, results: Results, found: Bisection, file: Path | Non
         ],
     )
     if file is None:
-        output.print("nothing to mend; `--policy all-fp16` shows what all of it in fp16 would break")
+        output.print(
+            "its outputs need no mending, and single layers are not asked here: where `validate` calls layers bad, "
+            "the report's causes say what would mend them; `--policy all-fp16` shows what all of it in fp16 would break"
+        )
         return
     count = len(found.returned)
     noun = "node has" if count == 1 else "nodes have"
