@@ -56,7 +56,8 @@ def publish(
 ) -> None:
     """Make `folder` hold the report and, if there is one, the bundle as a folder and as one file.
 
-    Nothing is done where it already does. A bundle that was signed stays so while it does not change.
+    Nothing is done where it already does. A bundle stays beside the report that it was shipped on, signed if it was,
+    also where a run ends before it is shipped again.
 
     Args:
         folder: Below `engines/<name>/`.
@@ -90,7 +91,7 @@ def _stands(memory: Path, sources: Mapping[str, str], folder: Path) -> bool:
     except (OSError, ValueError):
         return False
     same = all(known.sources.get(name) == value for name, value in sources.items())
-    added = known.sources.keys() - sources.keys() <= {SIGNED_BY}
+    added = known.sources.keys() - sources.keys() <= {SIGNED_BY, *SHOWN}
     return same and added and folder.is_dir() and looks_unchanged(folder, known.record)
 
 

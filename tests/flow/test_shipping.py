@@ -43,6 +43,12 @@ def test_a_run_without_the_key_leaves_the_signature(signed):
     assert verify(clone, clone.engine / "build" / "bundle", "--key", keys / "k.pub")[0] == 0
 
 
+def test_a_run_that_ends_with_the_report_leaves_the_signed_bundle_beside_it(signed):
+    clone, keys = signed
+    assert clone.run("validate", "tiny").returncode == 0
+    assert verify(clone, clone.engine / "build" / "bundle", "--key", keys / "k.pub")[0] == 0
+
+
 def test_ship_says_whose_signature_the_bundle_carries(signed, built):
     clone, _ = signed
     bundle = clone.engine / "build" / "bundle"
