@@ -42,7 +42,7 @@ def checkpoint_files(path: Path) -> list[Path]:
     """The files of a local checkpoint: all of a folder; of a file, itself and what belongs to it beside it.
 
     Beside a file belong those whose names begin with its name (external data), configurations and vocabularies, and
-    the binary files that an ONNX file may keep its weights in.
+    the binary files that an ONNX file may keep its weights in; in an engine's own folder, its spec and baseline do not.
     """
     if path.is_dir():
         files = (item for item in path.rglob("*") if item.is_file())
@@ -51,7 +51,7 @@ def checkpoint_files(path: Path) -> list[Path]:
     return sorted(
         item
         for item in path.parent.iterdir()
-        if item.is_file() and (item.name.startswith(path.name) or item.suffix in beside)
+        if item.is_file() and item.name not in IGNORED and (item.name.startswith(path.name) or item.suffix in beside)
     )
 
 

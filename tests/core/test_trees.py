@@ -30,7 +30,8 @@ def test_an_unchanged_checkpoint_is_not_read_again(tmp_path):
 
 
 def test_beside_a_file_only_what_belongs_to_it_comes_along(tmp_path):
-    for name in ("model.onnx", "model.onnx.data", "config.json", "vocab.txt", "holiday.jpg", "other.pt"):
+    others = ("holiday.jpg", "other.pt", "baseline.json", "engine.toml")
+    for name in ("model.onnx", "model.onnx.data", "config.json", "vocab.txt", *others):
         (tmp_path / name).write_bytes(b"")
     files = [path.name for path in trees.checkpoint_files(tmp_path / "model.onnx")]
     assert files == ["config.json", "model.onnx", "model.onnx.data", "vocab.txt"]
