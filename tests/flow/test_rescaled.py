@@ -73,6 +73,15 @@ def test_it_ships_with_the_nodes_that_rescaling_added(shipped):
     assert (decided["up"]["operands"], decided["down"]["operands"]) == ("fp16", "fp16")
 
 
+def test_it_can_have_a_baseline_and_is_held_to_it(shipped):
+    root, _ = shipped
+    made = run_in(root, "baseline", "update", "loud", "--yes")
+    assert made.returncode == 0, made.stderr
+    held = run_in(root, "regress", "loud")
+    assert held.returncode == 0, held.stdout + held.stderr
+    assert held.stdout.startswith("PASSED  loud: no figure worse, 0 better, ")
+
+
 def test_without_rescaling_range_alone_keeps_those_layers_in_fp32(shipped):
     root, _ = shipped
     toml = root / "engines" / "loud" / "engine.toml"

@@ -77,7 +77,7 @@ def _shake(model: ir.Model, value: ir.Value, epsilon: float, repeat: int) -> tup
     total = ir.node("Add", [value, noise.outputs[0]], outputs=[noisy])
     nodes = [random, size, scale, noise, total]
     for part, node in zip(("random", "size", "scale", "noise", "total"), nodes, strict=True):
-        node.name = f"{name}::{part}"
+        node.name = f"{name}::shaken::{part}"
         if node is not total:
             node.outputs[0].name, node.outputs[0].dtype = f"{node.name}::out", ir.DataType.FLOAT
     model.graph.insert_after(producer, nodes)
