@@ -15,7 +15,15 @@ from pipeline.analysis.comparison.huge import huge
 from pipeline.analysis.comparison.masks import Mask
 from pipeline.core.spec import InputSpec
 from pipeline.precision.reducers import pair_reducers
-from pipeline.precision.reducers.instrument import Reducer, Tap, as_float, attach, axes_of_samples, reshaped
+from pipeline.precision.reducers.instrument import (
+    Reducer,
+    Tap,
+    as_float,
+    attach,
+    axes_of_samples,
+    insert_after,
+    reshaped,
+)
 from pipeline.precision.reducers.side_by_side import Merged, Pair
 
 KEPT = "::kept"
@@ -124,11 +132,7 @@ class _Writer:
         for node in (first, second):
             node.outputs[0].name, node.outputs[0].dtype = f"{node.name}::kept", ir.DataType.FLOAT
         places = [-1 if (made := value.producer()) is None else self.position[made] for value in values]
-        producer = sides[places.index(max(places))].producer()
-        if producer is None:
-            graph.insert_before(graph.node(0), (first, second))
-        else:
-            graph.insert_after(producer, (first, second))
+        insert_after(graph, sides[places.index(max(places))], (first, second))
         return first.outputs[0], second.outputs[0]
 
     def _keep(self, mask: Mask) -> ir.Value:
@@ -182,11 +186,7 @@ def keep_only(model: ir.Model, value: ir.Value, keep: ir.Value) -> ir.Value:
     """`value` with zeros where `keep` is False, computed right after it."""
     node = masked(model, value, keep, f"{KEPT}::{value.name}")
     node.outputs[0].name, node.outputs[0].dtype = f"{value.name}{KEPT}", ir.DataType.FLOAT
-    producer = value.producer()
-    if producer is None:
-        model.graph.insert_before(model.graph.node(0), node)
-    else:
-        model.graph.insert_after(producer, node)
+    insert_after(model.graph, value, (node,))
     return node.outputs[0]
 
 

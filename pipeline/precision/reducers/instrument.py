@@ -89,7 +89,7 @@ def as_float(model: ir.Model, value: ir.Value) -> ir.Value:
     cast = ir.node("Cast", [value], {"to": ir.DataType.FLOAT.value}, name=f"{PREFIX}widen::{value.name}")
     wide = cast.outputs[0]
     wide.name, wide.dtype, wide.shape = f"{PREFIX}wide::{value.name}", ir.DataType.FLOAT, value.shape
-    _insert_after(model.graph, value, cast)
+    insert_after(model.graph, value, (cast,))
     return wide
 
 
@@ -105,7 +105,7 @@ def reshaped(model: ir.Model, value: ir.Value, shape: ir.Value, name: str) -> ir
     reshape = ir.node("Reshape", [value, shape], name=f"{PREFIX}reshape::{name}")
     rows = reshape.outputs[0]
     rows.name, rows.type = f"{PREFIX}reshaped::{name}", value.type
-    _insert_after(model.graph, value, reshape)
+    insert_after(model.graph, value, (reshape,))
     return rows
 
 
@@ -114,14 +114,15 @@ def axes_of_samples(model: ir.Model, rank: int) -> ir.Value:
     return _constant(model.graph, f"axes of {rank}", np.arange(1, rank, dtype=np.int64))
 
 
-def _insert_after(graph: ir.Graph, value: ir.Value, node: ir.Node) -> None:
+def insert_after(graph: ir.Graph, value: ir.Value, nodes: Sequence[ir.Node]) -> None:
+    """Insert `nodes` right after what makes `value`, or first where nothing does."""
     producer = value.producer()
     if producer is not None:
-        graph.insert_after(producer, node)
+        graph.insert_after(producer, nodes)
     elif len(graph):
-        graph.insert_before(graph.node(0), node)
+        graph.insert_before(graph.node(0), nodes)
     else:
-        graph.append(node)
+        graph.extend(nodes)
 
 
 def _insert(

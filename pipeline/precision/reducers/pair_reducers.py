@@ -38,37 +38,35 @@ Where an element of either is not finite, or a square leaves the range of fp32, 
 may have been lost to underflow, or there are too many of them, `read` sees it.
 """
 
-SAMPLES = """
-Samples (r, c, axes) => (shape_r, shape_c, low, high, signal, power, noise) {
-    shape_r = Shape(r)
-    shape_c = Shape(c)
-    power = ReduceSumSquare <keepdims = 0> (c)
-    d = Sub(c, r)
+_BY_SAMPLE = """
+    power = ReduceSumSquare <keepdims = 0> ({c})
+    d = Sub({c}, {r})
     low = ReduceMin <keepdims = 0> (d, axes)
     high = ReduceMax <keepdims = 0> (d, axes)
     dd = Mul(d, d)
     noise = ReduceSum <keepdims = 0> (dd, axes)
-    rr = Mul(r, r)
+    rr = Mul({r}, {r})
     signal = ReduceSum <keepdims = 0> (rr, axes)
-}
 """
-"""The same by sample."""
+"""What is reduced by sample of a reference and a candidate of these names."""
 
-WIDE = """
-Wide (r, c, axes) => (shape_r, shape_c, low, high, signal, power, noise) {
+SAMPLES = f"""
+Samples (r, c, axes) => (shape_r, shape_c, low, high, signal, power, noise) {{
+    shape_r = Shape(r)
+    shape_c = Shape(c)
+    {_BY_SAMPLE.format(r="r", c="c")}
+}}
+"""
+"""`BATCH` by sample."""
+
+WIDE = f"""
+Wide (r, c, axes) => (shape_r, shape_c, low, high, signal, power, noise) {{
     shape_r = Shape(r)
     shape_c = Shape(c)
     r64 = Cast <to = 11> (r)
     c64 = Cast <to = 11> (c)
-    power = ReduceSumSquare <keepdims = 0> (c64)
-    d = Sub(c64, r64)
-    low = ReduceMin <keepdims = 0> (d, axes)
-    high = ReduceMax <keepdims = 0> (d, axes)
-    dd = Mul(d, d)
-    noise = ReduceSum <keepdims = 0> (dd, axes)
-    rr = Mul(r64, r64)
-    signal = ReduceSum <keepdims = 0> (rr, axes)
-}
+    {_BY_SAMPLE.format(r="r64", c="c64")}
+}}
 """
 """The same in float64, for tensors whose squares fp32 cannot hold, such as scores with a mask of -3.4e38."""
 
@@ -82,9 +80,9 @@ Brief (r, c) => (low, high, noise) {
 """
 """What `BATCH` and `SAMPLES` have not yet said of a second candidate for the same reference, over the whole batch."""
 
-FULL = """
+FULL = f"""
 Full (r, c, axes, largest, zero)
-    => (shape_r, shape_c, low, high, signal, power, noise, nan_r, nan_c, inf_r, inf_c, agree) {
+    => (shape_r, shape_c, low, high, signal, power, noise, nan_r, nan_c, inf_r, inf_c, agree) {{
     shape_r = Shape(r)
     shape_c = Shape(c)
     size_r = Abs(r)
@@ -98,14 +96,7 @@ Full (r, c, axes, largest, zero)
     clean_c = Where(finite, c, zero)
     r64 = Cast <to = 11> (clean_r)
     c64 = Cast <to = 11> (clean_c)
-    power = ReduceSumSquare <keepdims = 0> (c64)
-    d64 = Sub(c64, r64)
-    low = ReduceMin <keepdims = 0> (d64, axes)
-    high = ReduceMax <keepdims = 0> (d64, axes)
-    dd = Mul(d64, d64)
-    noise = ReduceSum <keepdims = 0> (dd, axes)
-    rr = Mul(r64, r64)
-    signal = ReduceSum <keepdims = 0> (rr, axes)
+    {_BY_SAMPLE.format(r="r64", c="c64")}
     is_nan_r = IsNaN(r)
     is_nan_c = IsNaN(c)
     is_inf_r = IsInf(r)
@@ -120,7 +111,7 @@ Full (r, c, axes, largest, zero)
     inf_r = ReduceSum <keepdims = 0> (ones_inf_r)
     inf_c = ReduceSum <keepdims = 0> (ones_inf_c)
     agree = ReduceSum <keepdims = 0> (ones_agree, axes)
-}
+}}
 """
 """Exact for every pair: statistics are over elements that are finite in both. NaN never agrees with NaN."""
 
