@@ -43,6 +43,12 @@ def test_results_lie_in_the_interval(op, left, right):
     assert math.isnan(value) or value <= high or value <= high * (1 + 1e-12)
 
 
+@pytest.mark.parametrize("divisor", [2.2e-309, -2.2e-309])
+def test_a_subnormal_divisor_leaves_a_finite_quotient(divisor):
+    low, high = intervals.result("Div", [(-1.0, -0.25), (divisor, divisor)])
+    assert low <= -0.25 / divisor <= high
+
+
 @given(data=inside(), floor=NUMBERS, ceiling=NUMBERS)
 def test_clip_holds_what_onnx_clips(data, floor, ceiling):
     interval, number = data

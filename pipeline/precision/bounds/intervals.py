@@ -71,8 +71,9 @@ def _product(operands: Operands) -> Interval:
 def _quotient(operands: Operands) -> Interval:
     left, right = _two(operands)
     apart = (right[0] > 0.0) | (right[1] < 0.0)
-    low, high = _product((left, (np.divide(1.0, right[1]), np.divide(1.0, right[0]))))
-    return np.where(apart, low, -np.inf), np.where(apart, high, np.inf)
+    # Not times a reciprocal: that of a subnormal divisor is infinite where the quotient is not.
+    ends = [_over(a, b) for a in left for b in right]
+    return np.where(apart, _least(ends), -np.inf), np.where(apart, _most(ends), np.inf)
 
 
 def _maximum(operands: Operands) -> Interval:
@@ -176,6 +177,11 @@ def _fold(function: Callable[[End, End], End], ends: Sequence[End]) -> End:
 def _times(left: End, right: End) -> End:
     """A product in which zero times infinity is zero, as it is between the ends of intervals."""
     return np.where((np.asarray(left) == 0.0) | (np.asarray(right) == 0.0), 0.0, np.multiply(left, right))
+
+
+def _over(left: End, right: End) -> End:
+    """A quotient that is zero where the divisor is infinite, or zero is divided."""
+    return np.where((np.asarray(left) == 0.0) | np.isinf(right), 0.0, np.divide(left, right))
 
 
 def _two(operands: Operands) -> tuple[Interval, Interval]:
