@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipeline.core import npz
 from pipeline.core.artifacts import SampleSet
+from pipeline.core.errors import CalibrationError
 from pipeline.data.batches import Batch
-from pipeline.data.files import load_npz
 from pipeline.data.samples import EXPECTED
 
 
@@ -15,7 +16,7 @@ def load_all(samples: SampleSet) -> Iterator[Batch]:
 
 
 def _batch(path: Path) -> Batch:
-    arrays = load_npz(path)
+    arrays = npz.read(path, refusal=CalibrationError)
     return Batch(
         inputs={name: array for name, array in arrays.items() if not name.startswith(EXPECTED)},
         expected={name.removeprefix(EXPECTED): array for name, array in arrays.items() if name.startswith(EXPECTED)},

@@ -69,13 +69,11 @@ def _require(tokenizer: Tokenizer | None) -> Tokenizer:
 
 
 def _save(path: Path, outputs: dict[str, Array]) -> None:
-    import numpy as np
-
+    from pipeline.core import npz
     from pipeline.core.errors import InputError
 
     try:
-        with path.open("wb") as stream:
-            np.savez(stream, allow_pickle=False, **outputs)
+        npz.write(path, outputs)
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}", where=str(path)) from error
 

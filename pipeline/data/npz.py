@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.core import npz
 from pipeline.core.errors import CalibrationError
-from pipeline.data.files import load_npz
 from pipeline.data.samples import BATCH, EXPECTED, Array, Request, Sample, sample_of
 
 
@@ -22,7 +22,7 @@ def read(request: Request) -> Iterator[Sample]:
         CalibrationError: There is no such file, it is no npz of plain arrays, or its arrays differ in batch size.
     """
     for path in _files(request):
-        arrays = load_npz(path)
+        arrays = npz.read(path, refusal=CalibrationError)
         axes = {name: _batch_axis(request, name) for name in arrays}
         for index in range(_batch_size(arrays, axes, path.name)):
             rows = {

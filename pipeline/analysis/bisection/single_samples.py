@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.analysis import batches
+from pipeline.core import npz
 from pipeline.core.spec import InputSpec
 from pipeline.data.samples import BATCH
 
@@ -29,7 +30,7 @@ def write(files: Sequence[Path], inputs: Mapping[str, InputSpec], folder: Path) 
         for row in range(count(arrays, inputs)):
             sample = taken(arrays, inputs, [row])
             path = folder / f"sample_{len(found):04d}.npz"
-            np.savez(path, **sample)
+            npz.write(path, sample)
             found.append((sum(array.size for array in sample.values()), path))
     return tuple(path for _, path in sorted(found))
 
