@@ -102,14 +102,19 @@ def parse(text: str, weights: dict[str, np.ndarray] | None = None) -> ir.Model:
     """A graph from ONNX text, with weights by name, every tensor typed."""
     model = onnx.parser.parse_model(text)
     model.graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in (weights or {}).items())
-    return ir.from_proto(onnx.shape_inference.infer_shapes(model, strict_mode=True))
+    return _read(onnx.shape_inference.infer_shapes(model, strict_mode=True))
 
 
 def unchecked(text: str) -> ir.Model:
     """The mixed graph from another text, its types not inferred."""
     model = onnx.parser.parse_model(text)
     model.graph.initializer.extend(onnx.numpy_helper.from_array(a, name) for name, a in _weights(np.float16).items())
-    return ir.from_proto(model)
+    return _read(model)
+
+
+def _read(model: onnx.ModelProto) -> ir.Model:
+    read: ir.Model = ir.from_proto(model)
+    return read
 
 
 def _decision(node: str, op: str) -> Decision:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import random
 import struct
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -40,18 +42,25 @@ from pipeline.core.artifacts import (
 )
 from pipeline.core.formats import Format
 
+R = TypeVar("R")
+
 REAL = Provenance(source="pypi:tiny==1.0", digest="a" * 64, licence="Apache-2.0", real=True)
 SEEDED = Provenance(source="seeded:0", digest="b" * 64, licence="Apache-2.0", real=False)
 NODES = (("norm", "LayerNormalization", "encoder.norm", Format.FP32), ("proj", "MatMul", "encoder.proj", Format.FP16))
 
 
+def filled(record: Callable[..., R], given: Mapping[str, object], more: Mapping[str, object]) -> R:
+    """A record of the fields `given`, `more` over them."""
+    return record(**{**given, **more})
+
+
 def stats(sqnr_db: float = 70.0, **more: float | int) -> ErrorStats:
     relative = 10 ** (-sqnr_db / 20)
     given = {"elements": 64, "max_abs": relative, "relative_l2": relative, "cosine": 1.0, "sqnr_db": sqnr_db}
-    return ErrorStats(**{**given, **more})  # type: ignore[arg-type]
+    return filled(ErrorStats, given, more)
 
 
-def layer(node: str = "proj", **more: object) -> Layer:
+def layer(node: str = "proj", /, **more: object) -> Layer:
     given: dict[str, object] = {
         "tensor": f"{node}_out",
         "node": node,
@@ -62,7 +71,7 @@ def layer(node: str = "proj", **more: object) -> Layer:
         "stats": stats(),
         "floor_db": 62.0,
     }
-    return Layer(**{**given, **more})  # type: ignore[arg-type]
+    return filled(Layer, given, more)
 
 
 def output(**more: object) -> OutputVerdict:
@@ -73,7 +82,7 @@ def output(**more: object) -> OutputVerdict:
         "passed": True,
         "reason": "60.0 dB, floor 40 dB",
     }
-    return OutputVerdict(**{**given, **more})  # type: ignore[arg-type]
+    return filled(OutputVerdict, given, more)
 
 
 def task(**more: object) -> TaskVerdict:
@@ -87,7 +96,7 @@ def task(**more: object) -> TaskVerdict:
         "passed": True,
         "reason": "worse by 0.0001, 0.01 allowed",
     }
-    return TaskVerdict(**{**given, **more})  # type: ignore[arg-type]
+    return filled(TaskVerdict, given, more)
 
 
 def report(**more: object) -> ValidationReport:
@@ -108,7 +117,7 @@ def report(**more: object) -> ValidationReport:
         "not_run": ("engine: no GPU on this machine",),
         "environment": {"onnxruntime-gpu": "1.31.1"},
     }
-    return ValidationReport(**{**given, **more})  # type: ignore[arg-type]
+    return filled(ValidationReport, given, more)
 
 
 def failed(**more: object) -> ValidationReport:
@@ -166,6 +175,8 @@ def search() -> SearchResult:
         cost_unit="byte equivalents",
         points=points,
         chosen=2,
+        cheapest=1,
+        resolution=9.2e5,
         default=3,
         knee=2,
         purchases=(
@@ -257,7 +268,7 @@ def plans(path: Path, **more: object) -> EnginePlans:
             ),
         ),
     }
-    return EnginePlans(plans=(EnginePlan(**{**given, **more}),))  # type: ignore[arg-type]
+    return EnginePlans(plans=(filled(EnginePlan, given, more),))
 
 
 MIXED = """

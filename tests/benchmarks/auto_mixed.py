@@ -7,7 +7,7 @@ import onnx
 from onnxconverter_common.auto_mixed_precision import auto_convert_mixed_precision
 
 
-def main(path, batch, out):
+def main(path: str, batch: str, out: str) -> None:
     """Write the mixed model to `out`; tolerances are those of its documentation."""
     with np.load(batch) as file:
         feeds = {name: file[name] for name in file}

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline import flow
+from pipeline.core import npz
 from pipeline.core.artifacts import OnnxModel
 from pipeline.core.progress import Silent
 from tests.benchmarks.peers import FOLDER, ROOT
@@ -44,5 +45,5 @@ def subject(batches: int = 1) -> Subject:
         "attention_mask": mask.astype(np.int64),
         "token_type_ids": np.zeros(shape, np.int64),
     }
-    np.savez(path, **{info.name: inputs[info.name] for info in model.inputs})
+    npz.write(path, {info.name: inputs[info.name] for info in model.inputs})
     return Subject(model=model, batch=path)

@@ -21,7 +21,7 @@ def run() -> dict[str, Cost]:
     record.write_text(serde.dumps(given.model))
     ours, theirs = _empty("decide-ours"), _empty("decide-autocast")
     peer = python_with("modelopt", AUTOCAST)
-    autocast = [peer, "-m", "modelopt.onnx.autocast", "--onnx_path", given.model.path]
+    autocast: list[str | Path] = [peer, "-m", "modelopt.onnx.autocast", "--onnx_path", given.model.path]
     autocast += ["--output_path", theirs / "model.onnx", "--calibration_data", given.batch]
     return {
         "trt-pipeline": measure(

@@ -20,8 +20,14 @@ def run() -> dict[str, Cost]:
     """Cost of ours on one batch and on many, and of Polygraphy on one."""
     given = subject(batches=MANY)
     batches = _split(given.batch)
-    ours = [sys.executable, "-m", "tests.benchmarks.layers_ours", given.model.path]
-    peer = [Path(sys.executable).parent / "polygraphy", "run", given.model.path, "--onnxrt", "--onnxrt"]
+    ours: list[str | Path] = [sys.executable, "-m", "tests.benchmarks.layers_ours", given.model.path]
+    peer: list[str | Path] = [
+        Path(sys.executable).parent / "polygraphy",
+        "run",
+        given.model.path,
+        "--onnxrt",
+        "--onnxrt",
+    ]
     peer += ["--onnx-outputs", "mark", "all", "--data-loader-script", Path(__file__).with_name("polygraphy_inputs.py")]
     return {
         "trt-pipeline, 1 batch": measure([*ours, batches[0]], log=FOLDER / "layers-ours-1.log"),

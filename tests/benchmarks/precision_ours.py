@@ -70,4 +70,5 @@ def main(name: str, policy: str, prepared: Path, batch: Path, out: Path) -> None
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3], *map(Path, sys.argv[3:]))
+    _, engine, policy, *paths = sys.argv
+    main(engine, policy, *map(Path, paths))

@@ -1,20 +1,19 @@
 """Mixed precision by ours and by the peers, side by side.
 
-`python -m tests.benchmarks.precision_peers [MODEL …] [--only PATTERN]`: each is given the canonical fp32 model and one
-calibration batch, the same for all; what each writes is judged alike, by the emulator on held-out samples and by the
-plan that TensorRT-RTX builds of it. Results are kept beside the environments, so that models, and with `--only` the
-contestants whose names match PATTERN, can be run one at a time; the table shows all that there are.
+Each is given the canonical fp32 model and one calibration batch, the same for all; what each writes is judged alike, by
+the emulator on held-out samples and by the plan that TensorRT-RTX builds of it. Results are kept beside the
+environments, so that models and contestants can be run one at a time; the table shows all that there are.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +55,23 @@ class Subject:
     results: flow.Results
     batch: Path
     folder: Path
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Contestant:
+    """Who writes a mixed graph.
+
+    Attributes:
+        who: Its name.
+        python: Its interpreter; called when it is its turn, because it may have to be installed.
+        words: What the interpreter is given.
+        written: The graph that it writes, in a folder of its own.
+    """
+
+    who: str
+    python: Callable[[], str | Path]
+    words: Sequence[str | Path]
+    written: Path
 
 
 def main(names: list[str], only: str = "") -> None:
@@ -107,30 +123,27 @@ def _unpadded(subject: Subject) -> Path:
     return path
 
 
-def _contestants(subject: Subject, batch: Path) -> Iterator[tuple[str, list[str | Path], Path]]:
-    """Name, command and result of each."""
+def _contestants(subject: Subject, batch: Path) -> Iterator[Contestant]:
     model = subject.results.artifact("canonicalise").path
     for policy in ("sensitive", "search"):
         out = subject.folder / f"ours-{policy}"
-        ours = [
-            sys.executable,
-            "-m",
-            "tests.benchmarks.precision_ours",
-            subject.name,
-            policy,
-            subject.folder,
-            batch,
-            out,
-        ]
-        yield f"ours, {policy}", ours, out / "model.onnx"
+        words = ["-m", "tests.benchmarks.precision_ours", subject.name, policy, subject.folder, batch, out]
+        yield Contestant(who=f"ours, {policy}", python=lambda: sys.executable, words=words, written=out / "model.onnx")
     for name, extra in (("", []), (", no norms, no softmax", ["LayerNormalization", "Softmax"])):
         out = subject.folder / f"autocast{len(extra)}" / "model.onnx"
-        command = [python_with("modelopt", AUTOCAST), "-m", "modelopt.onnx.autocast", "--onnx_path", model]
-        command += ["--output_path", out, "--calibration_data", batch]
-        yield f"AutoCast 0.47{name}", [*command, *(["--op_types_to_exclude", *extra] if extra else [])], out
+        words = ["-m", "modelopt.onnx.autocast", "--onnx_path", model, "--output_path", out]
+        words += ["--calibration_data", batch, *(["--op_types_to_exclude", *extra] if extra else [])]
+        yield Contestant(
+            who=f"AutoCast 0.47{name}", python=partial(python_with, "modelopt", AUTOCAST), words=words, written=out
+        )
     out = subject.folder / "converter" / "model.onnx"
     script = Path(__file__).with_name("auto_mixed.py")
-    yield "auto_mixed_precision 1.16", [python_with("converter", CONVERTER), script, model, batch, out], out
+    yield Contestant(
+        who="auto_mixed_precision 1.16",
+        python=partial(python_with, "converter", CONVERTER),
+        words=[script, model, batch, out],
+        written=out,
+    )
 
 
 def _rows(subject: Subject, only: str) -> Iterator[Row]:
@@ -138,15 +151,17 @@ def _rows(subject: Subject, only: str) -> Iterator[Row]:
     reference = graph_facts.task_of(exported, spec, samples)
     runs = [("", subject.batch)] + ([("unpadded data: ", _unpadded(subject))] if subject.name == UNPADDED else [])
     for prefix, batch in runs:
-        for who, command, written in _contestants(subject, batch):
-            left_out = prefix and not who.startswith(("ours, sensitive", "AutoCast"))
-            if left_out or not re.search(only, prefix + who):
+        for contestant in _contestants(subject, batch):
+            who, written = prefix + contestant.who, contestant.written
+            left_out = prefix and not contestant.who.startswith(("ours, sensitive", "AutoCast"))
+            if left_out or not re.search(only, who):
                 continue
-            print(f"{subject.name}: {prefix}{who} …", file=sys.stderr, flush=True)
+            print(f"{subject.name}: {who} …", file=sys.stderr, flush=True)
             _empty(written.parent)
-            limit = None if who.startswith("ours") else LIMIT
-            found = attempt(command, log=subject.folder / f"{prefix}{who}.log", limit=limit)
-            row: Row = {"model": subject.name, "who": prefix + who, "data": prefix, "reference": reference}
+            limit = None if contestant.who.startswith("ours") else LIMIT
+            command = [contestant.python(), *contestant.words]
+            found = attempt(command, log=subject.folder / f"{who}.log", limit=limit)
+            row: Row = {"model": subject.name, "who": who, "data": prefix, "reference": reference}
             row |= {**dataclasses.asdict(found.cost), "failure": found.failure}
             if found.failure is None:
                 try:
@@ -223,11 +238,3 @@ def _frontier(row: Row, rivals: list[Row]) -> str:
 
 def _cell(value: object, form: str) -> str:
     return "–" if value is None else format(value, form)
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("models", nargs="*", metavar="MODEL")
-    parser.add_argument("--only", default="", metavar="PATTERN")
-    given = parser.parse_args()
-    main(given.models, given.only)

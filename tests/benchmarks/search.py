@@ -28,7 +28,7 @@ def run() -> dict[str, Cost]:
 
 def _one(record: Path, batch: Path, sqnr_db: float) -> Cost:
     log = FOLDER / f"search-{sqnr_db:g}.log"
-    words = [sys.executable, "-m", "tests.benchmarks.search_ours", record, batch, str(sqnr_db)]
+    words: list[str | Path] = [sys.executable, "-m", "tests.benchmarks.search_ours", record, batch, str(sqnr_db)]
     cost = measure(words, log=log)
     found = json.loads(log.read_text().splitlines()[-1])
     print(

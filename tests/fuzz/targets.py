@@ -122,7 +122,7 @@ def packed(data: bytes) -> None:
 def members(data: bytes) -> None:
     """The tar and zstd reader alone."""
     with suppress(PipelineError):
-        for member in archive.members(io.BytesIO(data), "fuzz"):  # type: ignore[arg-type]
+        for member in archive.members(io.BytesIO(data), "fuzz"):
             while member.stream.read(1 << 16):
                 pass
 

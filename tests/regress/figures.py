@@ -1,16 +1,20 @@
 """Small figures and a baseline of them."""
 
+from __future__ import annotations
+
 import dataclasses
+from functools import partial
 
 from pipeline.core.artifacts import Provenance
 from pipeline.core.formats import Format
 from pipeline.regress.baseline import Baseline, Bounds, Figures, Module, Output, Plan, Task
+from tests.records import filled
 
 WEIGHTS = Provenance(source="pypi:tiny==1.0", digest="a" * 64, licence="MIT", real=True)
 
 
-def module(depth, **more):
-    given = {
+def module(depth: int, **more: object) -> Module:
+    given: dict[str, object] = {
         "depth": depth,
         "tensor": f"t{depth}",
         "format": Format.FP16,
@@ -21,7 +25,7 @@ def module(depth, **more):
         "compared": 2,
         "nodes": {f"n{depth}": "MatMul fp16, summed in fp32, by default"},
     }
-    return Module(**{**given, **more})
+    return filled(Module, given, more)
 
 
 NORM = module(
@@ -34,8 +38,8 @@ NORM = module(
 )
 
 
-def figures(**more):
-    given = {
+def figures(**more: object) -> Figures:
+    given: dict[str, object] = {
         "engine": "tiny",
         "passed": True,
         "weights": WEIGHTS,
@@ -59,7 +63,7 @@ def figures(**more):
             )
         },
     }
-    return Figures(**{**given, **more})
+    return filled(Figures, given, more)
 
 
 BASELINE = Baseline(
@@ -75,12 +79,14 @@ BASELINE = Baseline(
 )
 
 
-def with_module(name, **changes):
+def with_module(name: str, **changes: object) -> Figures:
     now = figures()
-    return dataclasses.replace(now, modules={**now.modules, name: dataclasses.replace(now.modules[name], **changes)})
+    return dataclasses.replace(
+        now, modules={**now.modules, name: filled(partial(dataclasses.replace, now.modules[name]), {}, changes)}
+    )
 
 
-def with_plan(**changes):
+def with_plan(**changes: object) -> Figures:
     now = figures()
     (name, plan), *_ = now.plans.items()
-    return dataclasses.replace(now, plans={name: dataclasses.replace(plan, **changes)})
+    return dataclasses.replace(now, plans={name: filled(partial(dataclasses.replace, plan), {}, changes)})
