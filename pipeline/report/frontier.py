@@ -37,6 +37,26 @@ def sentence(found: SearchResult) -> str:
     )
 
 
+def reason(found: SearchResult) -> str:
+    """Why this plan and not the cheapest, in one sentence."""
+    chosen, cheapest = found.points[found.chosen], found.points[found.cheapest]
+    told = f"{found.resolution / cheapest.cost:.1%}" if cheapest.cost > 0 else figures.number(found.resolution)
+    if found.outcome is Outcome.FELL_BACK:
+        return "The default policy's plan is what is left."
+    if chosen.cost - cheapest.cost > found.resolution:
+        return "What is cheaper did not hold on samples that the search never saw."
+    if found.chosen == found.cheapest:
+        return (
+            f"It is the cheapest that meets the budget; costs are not told apart within {told}, and none that near has "
+            "half its error and fewer fp32 nodes than the default policy's."
+        )
+    return (
+        f"It is {chosen.cost / cheapest.cost - 1:.2%} dearer than the cheapest that meets the budget "
+        f"({cheapest.fp32_nodes} nodes in fp32, {cheapest.casts} casts, {figures.db(cheapest.sqnr_db)}), and costs are "
+        f"not told apart within {told}; it is {chosen.sqnr_db - cheapest.sqnr_db:.1f} dB better on what the search saw."
+    )
+
+
 def share(found: SearchResult, point: SearchPoint) -> str:
     """A point's cost as a share of the default plan's."""
     whole = found.points[found.default].cost
@@ -53,9 +73,10 @@ def budget(found: SearchResult) -> str:
 
 
 def names(found: SearchResult, position: int) -> str:
-    """What is special about a point: `chosen`, `default policy`, `knee`, `overfitted`."""
+    """What is special about a point: `chosen`, `cheapest`, `default policy`, `knee`, `overfitted`."""
     marks = {
         "chosen": position == found.chosen,
+        "cheapest": position == found.cheapest,
         "default policy": position == found.default,
         "knee": position == found.knee,
         "overfitted": position in found.overfitted,

@@ -104,7 +104,8 @@ def _lost(plan: EnginePlan) -> list[str]:
 
 def _search(found: SearchResult) -> tuple[str, ...]:
     return (
-        f"### Search\n\n{escaped(frontier.sentence(found))} Budget: {escaped(frontier.budget(found))}.",
+        f"### Search\n\n{escaped(frontier.sentence(found))} {escaped(frontier.reason(found))} "
+        f"Budget: {escaped(frontier.budget(found))}.",
         table(frontier.POINT_HEADERS, frontier.point_rows(found)),
         table(frontier.PURCHASE_HEADERS, frontier.purchase_rows(found)),
         table(

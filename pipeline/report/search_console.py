@@ -25,6 +25,7 @@ def show(console: Console, found: SearchResult) -> None:
     """
     style = "bold green" if found.outcome is Outcome.FOUND else "bold yellow"
     console.print(Text(str(found.outcome).upper(), style) + Text(f"  {frontier.sentence(found)}", "default"))
+    console.print(Text(frontier.reason(found)))
     console.print(Text(f"budget: {frontier.budget(found)}", "dim"))
     console.print(_table(frontier.POINT_HEADERS, frontier.point_rows(found)))
     if found.purchases:

@@ -34,6 +34,27 @@ def test_a_sentence_says_what_the_search_saved():
     )
 
 
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, "What is cheaper did not hold on samples that the search never saw."),
+        (
+            {"resolution": 2e6},
+            "It is 1.09% dearer than the cheapest that meets the budget (2 nodes in fp32, 4 casts, 34.0 dB), and costs "
+            "are not told apart within 2.2%; it is 14.0 dB better on what the search saw.",
+        ),
+        (
+            {"cheapest": 2},
+            "It is the cheapest that meets the budget; costs are not told apart within 1.0%, and none that near has "
+            "half its error and fewer fp32 nodes than the default policy's.",
+        ),
+        ({"outcome": Outcome.FELL_BACK, "chosen": 3}, "The default policy's plan is what is left."),
+    ],
+)
+def test_why_this_plan_and_not_the_cheapest(changes, reason):
+    assert frontier.reason(dataclasses.replace(records.search(), **changes)) == reason
+
+
 def test_the_budget_is_said_whole():
     assert frontier.budget(records.search()) == (
         "at least 30.0 dB, within 0.05 + 0.05 × |reference| at every output, similarity worse by at most 0.01"
@@ -43,7 +64,7 @@ def test_the_budget_is_said_whole():
 def test_named_points_are_in_the_table_with_their_names():
     rows = {row[0]: row for row in frontier.point_rows(records.search())}
     assert rows["norms of encoder.layer.0 in fp32"][-1] == "chosen, knee"
-    assert rows["without norms"][-1] == "overfitted"
+    assert rows["without norms"][-1] == "cheapest, overfitted"
     assert rows["default policy"][1:] == ("100.00%", "40", "20", "50.5 dB", "✓", "default policy")
     assert "least fp32" not in rows  # broken, and on no frontier
 

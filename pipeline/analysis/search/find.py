@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.analysis.search import groups, held_out
+from pipeline.analysis.search.choice import Tried, Wide
 from pipeline.analysis.search.confirm import Confirmer
 from pipeline.analysis.search.held_out import HeldOut
-from pipeline.analysis.search.plan_search import PlanSearch, Tried, Wide
+from pipeline.analysis.search.plan_search import PlanSearch
 from pipeline.analysis.search.plan_trials import Emulator, Memory, PlanTrials
 from pipeline.analysis.search.report import told
 from pipeline.analysis.verdict.judge import Judge
@@ -77,7 +78,7 @@ class Question:
 
 
 def search(question: Question, progress: Progress) -> SearchResult:
-    """Search, then confirm: the cheapest plan first, then dearer ones, at last the default policy's.
+    """Search, then confirm: the plan that was chosen, then dearer ones, at last the default policy's.
 
     Raises:
         PrecisionError: No plan meets the budget on the samples that the search sees.
@@ -97,12 +98,11 @@ def _searched(question: Question, sides: HeldOut, progress: Progress) -> SearchR
         groups=groups.of(space.candidates),
         default=space.default,
         trial=lambda wide: trials(space.formats(wide)),
-        price=lambda wide: costs.of(wide).total,
-        limited=lambda wide: (costs.of(wide).casts, costs.of(wide).attentions_lost),
+        cost=costs.of,
         floor=10.0 ** (-question.budget.sqnr_db / 20.0),
         limit=question.search.trials,
     )
-    found = search.run()
+    choice = search.run()
     confirmations: list[tuple[Tried, Confirmation]] = []
     confirmer = Confirmer(
         exported=question.exported,
@@ -114,7 +114,7 @@ def _searched(question: Question, sides: HeldOut, progress: Progress) -> SearchR
         budget=question.budget,
         low=space.evidence.low,
     )
-    for plan in _to_confirm(search, found):
+    for plan in _to_confirm(search, choice.taken):
         progress.note(f"confirming on unseen samples: {plan.label}")
         confirmations.append((plan, confirmer(space.formats(plan.wide))))
         if confirmations[-1][1].passed:
@@ -124,10 +124,10 @@ def _searched(question: Question, sides: HeldOut, progress: Progress) -> SearchR
     return told(
         search,
         space,
-        costs.of,
         budget=question.budget,
         plan=functools.partial(_plan, question),
         chosen=chosen if last.passed else search.tried[space.default],
+        cheapest=choice.cheapest,
         confirmations=confirmations,
         trials=trials.count,
         remembered=trials.remembered,
@@ -137,11 +137,11 @@ def _searched(question: Question, sides: HeldOut, progress: Progress) -> SearchR
 
 def _to_confirm(search: PlanSearch, found: Tried) -> list[Tried]:
     """The plan that was found, then dearer ones that err less or have more in fp32, the default policy's last."""
-    passing = sorted((item for item in search.tried.values() if item.answer.passed), key=lambda item: item.price)
+    passing = sorted((item for item in search.tried.values() if item.answer.passed), key=lambda item: item.cost.total)
     chain = [found]
     for item in passing:
         last = chain[-1]
-        if item.price > last.price and (item.answer.noise < last.answer.noise or item.wide > last.wide):
+        if item.cost.total > last.cost.total and (item.answer.noise < last.answer.noise or item.wide > last.wide):
             chain.append(item)
     first = chain[:RETRIES]
     default = search.tried[search.default]

@@ -3,6 +3,7 @@
 Errors of groups that round independently add up as powers, and that is how they are foretold; each plan that is taken
 was tried as a whole. The search goes both ways: from a plan that passes it frees what saves cost, the cheapest error
 first, and splits a group only where it fails as a whole; and it adds what lowers the cost, because Casts go with it.
+At the end it adds what lowers the error at no cost that could be told; `choice` says which plan is taken.
 """
 
 from __future__ import annotations
@@ -12,42 +13,20 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from pipeline.analysis.search import groups as groups_
+from pipeline.analysis.search.choice import Choice, Tried, Wide, choose
 from pipeline.analysis.search.groups import Group, classes, roles, split, structural, within
 from pipeline.analysis.verdict.judge import Answer
 from pipeline.core.artifacts import Change, Direction
 from pipeline.core.errors import PrecisionError
+from pipeline.precision.costing.cost import Cost
 from pipeline.precision.policy.search_space import Candidate
 from pipeline.precision.reducers.differences import decibels
-
-Wide = frozenset[str]
-"""Names of the candidates that a plan has in fp32."""
 
 FEW, FEWEST = 24, 12
 """Candidates up to which modules and single nodes, and pairs of nodes, are tried when a plan is improved."""
 
 STEPS = 6
-"""Points that the frontier is continued by, above the plan that was found."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tried:
-    """One plan that was tried.
-
-    Attributes:
-        wide: The plan.
-        label: In words.
-        answer: What it gave.
-        price: Its cost.
-        changes: What it changes in comparison with `since`.
-        since: The plan that it was made from, or None.
-    """
-
-    wide: Wide
-    label: str
-    answer: Answer
-    price: float
-    changes: tuple[Change, ...] = ()
-    since: Wide | None = None
+"""Points that the frontier is continued by, above the cheapest plan."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -58,10 +37,9 @@ class PlanSearch:
         groups: All candidates, one group a kind.
         default: The default policy's plan.
         trial: What a plan does.
-        price: What it costs.
+        cost: What it costs.
         floor: Noise to signal that the budget allows, as a ratio of norms.
         limit: Plans that may be tried.
-        limited: Casts and lost attentions of a plan: no more than the default policy has of either, where that passes.
         tried: Those that were, in order.
         base: The plan beside which groups are measured: of the least fp32 where that passes, else the first that does.
     """
@@ -69,18 +47,17 @@ class PlanSearch:
     groups: tuple[Group, ...]
     default: Wide
     trial: Callable[[Wide], Answer]
-    price: Callable[[Wide], float]
+    cost: Callable[[Wide], Cost]
     floor: float
     limit: int
-    limited: Callable[[Wide], tuple[int, ...]] = lambda _: ()
     tried: dict[Wide, Tried] = field(default_factory=dict)
     base: Wide = frozenset()
 
-    def run(self) -> Tried:
+    def run(self) -> Choice:
         """Search.
 
         Returns:
-            The cheapest plan that passes.
+            The plan that is taken, and the cheapest that passes.
 
         Raises:
             PrecisionError: Nothing passes.
@@ -91,13 +68,16 @@ class PlanSearch:
         start = least if fits else self._first_that_passes(default)
         self.base = start.wide
         self._improve(self._free(start))
-        self._climb(self.best())
-        return self.best()
+        self._climb(self.choice().cheapest)
+        return self.choice()
 
-    def best(self) -> Tried:
-        """The cheapest plan so far that passes and is allowed."""
-        passing = (item for item in self.tried.values() if item.answer.passed and self._allowed(item.wide))
-        return min(passing, key=_rank)
+    def choice(self) -> Choice:
+        """What is chosen of the plans so far."""
+        return choose(self.passing(), self.tried[self.default])
+
+    def passing(self) -> list[Tried]:
+        """Plans so far that pass, with no more Casts or lost attentions than the default policy's where that passes."""
+        return [item for item in self.tried.values() if item.answer.passed and self._allowed(item.wide)]
 
     def measure(self) -> dict[Group, Tried]:
         """Each class of groups alone: added to the plan of the least fp32, or changed in the default one.
@@ -122,7 +102,7 @@ class PlanSearch:
     def added_price(self, plan: Tried) -> float:
         """What its group costs in fp32."""
         base = self.tried[self.base]
-        difference = plan.price - base.price
+        difference = plan.cost.total - base.cost.total
         return difference if base.wide < plan.wide else -difference
 
     def _classes(self) -> list[Group]:
@@ -134,7 +114,9 @@ class PlanSearch:
 
     def _first_that_passes(self, start: Tried) -> Tried:
         """The default policy's plan or, where that fails, with one more kind after another, the cheapest first."""
-        kinds = sorted(self.groups, key=lambda group: (group.kind == "attention", self.price(start.wide | group.nodes)))
+        kinds = sorted(
+            self.groups, key=lambda group: (group.kind == "attention", self._price(start.wide | group.nodes))
+        )
         for group in kinds:
             if start.answer.passed:
                 return start
@@ -190,11 +172,11 @@ class PlanSearch:
     def _improve(self, plan: Tried) -> Tried:
         """Take any move that lowers the cost and passes, until there is none."""
         while self._has_room():
-            moves = sorted(self._moves(plan.wide), key=lambda move: self.price(move[0]))
+            moves = sorted(self._moves(plan.wide), key=lambda move: self._price(move[0]))
             cheaper = (
                 move
                 for move in moves
-                if self.price(move[0]) < plan.price and self._allowed(move[0]) and self._may_pass(move[0])
+                if self._price(move[0]) < plan.cost.total and self._allowed(move[0]) and self._may_pass(move[0])
             )
             better = None
             for wide, groups in cheaper:
@@ -210,7 +192,7 @@ class PlanSearch:
         return plan
 
     def _moves(self, wide: Wide) -> Iterator[tuple[Wide, tuple[Group, ...]]]:
-        """Plans one step away: a class or a role; in small graphs also a module, a node, any run of nodes."""
+        """Plans one step away: a class, a role; in small graphs a module, a node, any run of nodes, one for others."""
         order = [member for group in self.groups for member in group.members]
         order.sort(key=lambda member: member.position)
         steps: list[tuple[Group, ...]] = [(role,) for group in self._classes() for role in (group, *roles(group))]
@@ -218,28 +200,45 @@ class PlanSearch:
             steps += [groups_.of(part) for part in _modules(order) if any(member.node in wide for member in part)]
             steps += [groups_.of((member,)) for member in order]
         if len(order) <= FEWEST:
-            runs = itertools.combinations(range(len(order) + 1), 2)
-            steps += [groups_.of(order[start:end]) for start, end in runs]
+            steps += [groups_.of(run) for run in _runs(order)]
         for groups in steps:
             nodes = frozenset(node for group in groups for node in group.nodes)
             yield from ((changed, groups) for changed in (wide - nodes, wide | nodes) if changed != wide)
         if len(order) <= FEWEST:
             for one, other in itertools.combinations(order, 2):
                 yield wide ^ {one.node, other.node}, groups_.of((one, other))
+            for run, one in itertools.product(_runs(order), order):
+                if one.node in wide and one not in run:
+                    yield wide.union(member.node for member in run) - {one.node}, groups_.of((*run, one))
 
     def _may_pass(self, wide: Wide) -> bool:
         """Whether no plan with as much in fp32, and more, failed."""
         return not any(wide <= item.wide for item in self.tried.values() if not item.answer.passed)
 
-    def _climb(self, plan: Tried) -> None:
-        """Continue the frontier above a plan: what buys most for its cost, one after another."""
-        offers = [(group, found) for group, found in self.measure().items() if not group.nodes <= plan.wide]
-        offers.sort(key=lambda offer: -self.gain(offer[1]) / max(self.added_price(offer[1]), 1e-9))
-        for group, _ in [offer for offer in offers if self.gain(offer[1]) > 0][:STEPS]:
-            if not self._has_room():
-                return
+    def _climb(self, cheapest: Tried) -> None:
+        """Continue the frontier above the cheapest plan: first at no cost that can be told, then by gain for cost."""
+        measured = self.measure()
+        gains = {group: self.gain(found) for group, found in measured.items()}
+        costs = {group: max(self.added_price(found), 1e-9) for group, found in measured.items()}
+        offers = sorted((group for group, gain in gains.items() if gain > 0), key=lambda group: -gains[group])
+        plan, left = cheapest, STEPS
+        for group in offers:
             wide = plan.wide | group.nodes
-            plan = self._try(wide, _changed(plan.wide, wide, (group,)), since=plan, groups=(group,))
+            if left and wide != plan.wide and self._has_room() and self._replaces(wide, cheapest):
+                found, left = self._with(plan, group), left - 1
+                plan = found if found.answer.noise < plan.answer.noise else plan
+        for group in sorted(offers, key=lambda group: -gains[group] / costs[group]):
+            if left and not group.nodes <= plan.wide and self._has_room():
+                plan, left = self._with(plan, group), left - 1
+
+    def _replaces(self, wide: Wide, cheapest: Tried) -> bool:
+        """Whether a plan may be taken instead of the cheapest, as far as cost goes."""
+        cost, default = self.cost(wide), self.cost(self.default)
+        return cost.ties(cheapest.cost) and cost.fp32_nodes < default.fp32_nodes and self._allowed(wide)
+
+    def _with(self, plan: Tried, group: Group) -> Tried:
+        wide = plan.wide | group.nodes
+        return self._try(wide, _changed(plan.wide, wide, (group,)), since=plan, groups=(group,))
 
     def _without(self, plan: Tried, groups: Sequence[Group]) -> Tried:
         wide = plan.wide.difference(*(group.nodes for group in groups))
@@ -247,16 +246,19 @@ class PlanSearch:
 
     def _saves(self, plan: Tried, nodes: Wide) -> bool:
         """Whether freeing `nodes` is cheaper and allowed."""
-        return self.price(plan.wide - nodes) < plan.price and self._allowed(plan.wide - nodes)
+        return self._price(plan.wide - nodes) < plan.cost.total and self._allowed(plan.wide - nodes)
+
+    def _price(self, wide: Wide) -> float:
+        return self.cost(wide).total
 
     def _allowed(self, wide: Wide) -> bool:
-        most = self.limited(self.default)
-        kept = all(count <= bound for count, bound in zip(self.limited(wide), most, strict=True))
+        cost, most = self.cost(wide), self.cost(self.default)
+        kept = cost.casts <= most.casts and cost.attentions_lost <= most.attentions_lost
         return kept or not self.tried[self.default].answer.passed
 
     def _rate(self, plan: Tried, freed: Tried) -> float:
         """Noise power for each unit of cost saved."""
-        return (freed.answer.noise**2 - plan.answer.noise**2) / max(plan.price - freed.price, 1e-9)
+        return (freed.answer.noise**2 - plan.answer.noise**2) / max(plan.cost.total - freed.cost.total, 1e-9)
 
     def _try(self, wide: Wide, label: str, *, since: Tried | None = None, groups: Iterable[Group] = ()) -> Tried:
         if wide not in self.tried:
@@ -264,7 +266,7 @@ class PlanSearch:
                 wide=wide,
                 label=label,
                 answer=self.trial(wide),
-                price=self.price(wide),
+                cost=self.cost(wide),
                 changes=_changes(since.wide, wide, tuple(groups) or self.groups) if since is not None else (),
                 since=None if since is None else since.wide,
             )
@@ -274,8 +276,9 @@ class PlanSearch:
         return len(self.tried) < self.limit
 
 
-def _rank(plan: Tried) -> tuple[float, float]:
-    return plan.price, plan.answer.noise
+def _runs(members: Sequence[Candidate]) -> list[Sequence[Candidate]]:
+    """Members that follow each other, from one to all."""
+    return [members[start:end] for start, end in itertools.combinations(range(len(members) + 1), 2)]
 
 
 def _modules(members: Iterable[Candidate]) -> list[list[Candidate]]:

@@ -6,8 +6,9 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 
+from pipeline.analysis.search.choice import Tried, Wide
 from pipeline.analysis.search.groups import Group
-from pipeline.analysis.search.plan_search import PlanSearch, Tried, Wide
+from pipeline.analysis.search.plan_search import PlanSearch
 from pipeline.analysis.search.plan_trials import plan_digest
 from pipeline.core.artifacts import (
     Budget,
@@ -18,7 +19,6 @@ from pipeline.core.artifacts import (
     SearchPoint,
     SearchResult,
 )
-from pipeline.precision.costing.cost import Cost
 from pipeline.precision.policy.search_space import Space
 from pipeline.precision.reducers.differences import decibels
 
@@ -26,20 +26,21 @@ from pipeline.precision.reducers.differences import decibels
 def told(
     search: PlanSearch,
     space: Space,
-    costs: Callable[[Wide], Cost],
     *,
     budget: Budget,
     plan: Callable[[Wide, Mapping[str, str]], PrecisionPlan],
     chosen: Tried,
+    cheapest: Tried,
     confirmations: Sequence[tuple[Tried, Confirmation]],
     trials: int,
     remembered: int,
     samples: int,
 ) -> SearchResult:
     """The record of a search that ended with `chosen`."""
-    order, position = _distinct(search, space, {chosen.wide, search.default, *(item.wide for item, _ in confirmations)})
-    points = _marked([_point(item, costs(item.wide), position) for item in order])
-    purchases = _purchases(search, chosen)
+    named = {chosen.wide, cheapest.wide, search.default, *(item.wide for item, _ in confirmations)}
+    order, position = _distinct(search, space, named)
+    points = _marked([_point(item, position) for item in order])
+    purchases = _purchases(search, chosen, cheapest)
     reasons = {
         node: purchase.reason for group, purchase in purchases if purchase.in_plan for node in sorted(group.nodes)
     }
@@ -47,9 +48,11 @@ def told(
         plan=plan(chosen.wide, reasons),
         outcome=Outcome.FOUND if confirmations[-1][1].passed else Outcome.FELL_BACK,
         budget=budget,
-        cost_unit=costs(chosen.wide).unit,
+        cost_unit=chosen.cost.unit,
         points=points,
         chosen=position[chosen.wide],
+        cheapest=position[cheapest.wide],
+        resolution=cheapest.cost.resolution,
         default=position[search.default],
         knee=knee(points),
         purchases=tuple(purchase for _, purchase in purchases),
@@ -82,21 +85,21 @@ def _distinct(search: PlanSearch, space: Space, wanted: set[Wide]) -> tuple[list
     """Plans that differ, cheapest first, and the position of every plan that was tried."""
     by_numbers: dict[str, Tried] = {}
     same: dict[Wide, str] = {}
-    tried = sorted(search.tried.values(), key=lambda item: (item.wide not in wanted, item.price))
+    tried = sorted(search.tried.values(), key=lambda item: (item.wide not in wanted, item.cost.total))
     for item in tried:
         same[item.wide] = plan_digest(space.formats(item.wide))
         by_numbers.setdefault(same[item.wide], item)
-    order = sorted(by_numbers.items(), key=lambda pair: (pair[1].price, pair[1].answer.noise))
+    order = sorted(by_numbers.items(), key=lambda pair: (pair[1].cost.total, pair[1].answer.noise))
     places = {numbers: index for index, (numbers, _) in enumerate(order)}
     return [item for _, item in order], {wide: places[numbers] for wide, numbers in same.items()}
 
 
-def _point(tried: Tried, cost: Cost, position: Mapping[Wide, int]) -> SearchPoint:
+def _point(tried: Tried, position: Mapping[Wide, int]) -> SearchPoint:
     return SearchPoint(
         label=tried.label,
-        cost=cost.total,
-        casts=cost.casts,
-        fp32_nodes=cost.fp32_nodes,
+        cost=tried.cost.total,
+        casts=tried.cost.casts,
+        fp32_nodes=tried.cost.fp32_nodes,
         noise=tried.answer.noise,
         sqnr_db=decibels(tried.answer.noise),
         meets=tried.answer.passed,
@@ -116,27 +119,27 @@ def _marked(points: Sequence[SearchPoint]) -> tuple[SearchPoint, ...]:
     return tuple(found)
 
 
-def _purchases(search: PlanSearch, chosen: Tried) -> list[tuple[Group, Purchase]]:
-    rows = [
-        (group, _purchase(search, group, tried, in_plan=group.nodes <= chosen.wide))
-        for group, tried in search.measure().items()
-    ]
+def _purchases(search: PlanSearch, chosen: Tried, cheapest: Tried) -> list[tuple[Group, Purchase]]:
+    rows = []
+    for group, tried in search.measure().items():
+        gain, price = search.gain(tried), search.added_price(tried)
+        purchase = Purchase(
+            group=group.label,
+            op_kind=group.kind,
+            module=group.module,
+            nodes=len(group.members),
+            in_plan=group.nodes <= chosen.wide,
+            cost=price,
+            sqnr_db=gain,
+            reason=_reason(group, price, chosen, cheapest, freed=group.nodes <= search.default),
+        )
+        rows.append((group, purchase))
     return sorted(rows, key=lambda row: -row[1].sqnr_db)
 
 
-def _purchase(search: PlanSearch, group: Group, tried: Tried, *, in_plan: bool) -> Purchase:
-    gain, price = search.gain(tried), search.added_price(tried)
-    if in_plan:
-        reason = "kept: without it the budget is not met" if price > 0 else "kept: Casts around it would cost more"
-    else:
-        reason = f"{'freed' if group.nodes <= search.default else 'left low'}: the budget holds without it"
-    return Purchase(
-        group=group.label,
-        op_kind=group.kind,
-        module=group.module,
-        nodes=len(group.members),
-        in_plan=in_plan,
-        cost=price,
-        sqnr_db=gain,
-        reason=reason,
-    )
+def _reason(group: Group, price: float, chosen: Tried, cheapest: Tried, *, freed: bool) -> str:
+    if not group.nodes <= chosen.wide:
+        return f"{'freed' if freed else 'left low'}: the budget holds without it"
+    if not group.nodes <= cheapest.wide and chosen.cost.ties(cheapest.cost):
+        return "kept: it lowers the error at no cost that could be told"
+    return "kept: without it the budget is not met" if price > 0 else "kept: Casts around it would cost more"

@@ -170,6 +170,8 @@ class SearchResult:
         cost_unit: Unit of every cost here, in words.
         points: Plans that were tried, cheapest first.
         chosen: Position of `plan` among them.
+        cheapest: Position of the cheapest that meets the budget there, of those that `plan` was chosen from.
+        resolution: Difference in cost up to which plans were not told apart.
         default: Position of the default policy's plan.
         knee: Position of the point of the frontier where more fp32 begins to buy little; None with fewer than three.
         purchases: What each group buys, the one that buys most first.
@@ -186,6 +188,8 @@ class SearchResult:
     cost_unit: str
     points: tuple[SearchPoint, ...]
     chosen: int
+    cheapest: int
+    resolution: float
     default: int
     knee: int | None
     purchases: tuple[Purchase, ...]
@@ -196,7 +200,7 @@ class SearchResult:
     samples: int
 
     def __post_init__(self) -> None:
-        for position in (self.chosen, self.default, *(item.point for item in self.confirmations)):
+        for position in (self.chosen, self.cheapest, self.default, *(item.point for item in self.confirmations)):
             if not 0 <= position < len(self.points):
                 raise ValueError(f"there is no point {position} among {len(self.points)}")
 

@@ -337,7 +337,7 @@ function drawPrecision() {
 
 // Plans of a search. What breaks the outputs stands at the top; points that have a name are drawn over the rest.
 const MARKS = [
-  ["chosen", "star", "--good", 15], ["default policy", "diamond", "--wide", 11], ["knee", "square-open", "--ink", 13], ["overfitted", "x", "--bad", 10],
+  ["chosen", "star", "--good", 15], ["cheapest", "triangle-left", "--low", 11], ["default policy", "diamond", "--wide", 11], ["knee", "square-open", "--ink", 13], ["overfitted", "x", "--bad", 10],
 ];
 // Plans differ by a thousandth and by two thirds of the cost, so what is drawn is the cost above the cheapest, on a log scale.
 function searchPoints(found, top, pick, more) {
