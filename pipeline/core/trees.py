@@ -75,14 +75,22 @@ def checkpoint_tree(path: Path, seen: Path) -> SourceTree:
     record = _remembered(memory)
     if record is None or not files_look_unchanged(folder, files, record):
         record = record_files(folder, files)
-        seen.mkdir(parents=True, exist_ok=True)
-        memory.write_text(serde.dumps(record))
+        _remember(memory, record)
     return SourceTree(folder=whole, digest=record.digest)
 
 
+def _remember(memory: Path, record: FolderRecord) -> None:
+    """Keep a record under its own digest: what is read from it is believed without looking at the files again."""
+    text = serde.dumps(record)
+    memory.parent.mkdir(parents=True, exist_ok=True)
+    memory.write_text(f"{digest.of_bytes(text.encode())}\n{text}")
+
+
 def _remembered(memory: Path) -> FolderRecord | None:
+    """The record; None where there is none, or it was damaged."""
     try:
-        return serde.loads(FolderRecord, memory.read_bytes())
+        kept, _, text = memory.read_text().partition("\n")
+        return serde.loads(FolderRecord, text.encode()) if kept == digest.of_bytes(text.encode()) else None
     except (OSError, ValueError):
         return None
 

@@ -29,6 +29,18 @@ def test_an_unchanged_checkpoint_is_not_read_again(tmp_path):
     assert trees.checkpoint_tree(path.parent, tmp_path / "seen") == first
 
 
+def test_a_damaged_record_of_a_checkpoint_is_not_believed(tmp_path):
+    path = tmp_path / "model.pt"
+    path.write_bytes(b"weights")
+    first = trees.checkpoint_tree(path, tmp_path / "seen")
+    (memory,) = (tmp_path / "seen").iterdir()
+    whole = memory.read_bytes()
+    for position in range(len(whole)):
+        memory.write_bytes(whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1 :])
+        assert trees.checkpoint_tree(path, tmp_path / "seen") == first
+        assert memory.read_bytes() == whole
+
+
 def test_beside_a_file_only_what_belongs_to_it_comes_along(tmp_path):
     others = ("holiday.jpg", "other.pt", "baseline.json", "engine.toml")
     for name in ("model.onnx", "model.onnx.data", "config.json", "vocab.txt", *others):
