@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -19,7 +20,8 @@ class Adapter(torch.nn.Module):  # type: ignore[misc]
     Args:
         module: The user's module.
         inputs: Graph inputs in order; passed by these names where `by_name`, else by position.
-        outputs: Graph outputs in order: fields of the module's output where it has fields, else names for its elements.
+        outputs: Graph outputs in order: paths in the module's output (`named_tensors`) where it has fields, else names
+            for its tensors, nested ones one by one.
         by_name: How inputs are passed.
     """
 
@@ -43,20 +45,46 @@ class Adapter(torch.nn.Module):  # type: ignore[misc]
         return self._picked(self.module(*tensors))
 
     def _picked(self, result: Any) -> tuple[torch.Tensor, ...]:
-        if isinstance(result, torch.Tensor):
-            result = (result,)
-        if isinstance(result, Mapping):
-            return tuple(self._field(result, name) for name in self._outputs)
-        if len(result) != len(self._outputs):
+        found = dict(named_tensors(result))
+        if set(self._outputs) <= found.keys():
+            return tuple(found[name] for name in self._outputs)
+        if _has_fields(result):
+            missing = next(name for name in self._outputs if name not in found)
             raise ExportError(
-                f"the module returns {len(result)} outputs, and model.outputs names {len(self._outputs)}",
+                f"the module's output has no tensor '{missing}'; it has {', '.join(found)}", where="model.outputs"
+            )
+        if len(found) != len(self._outputs):
+            raise ExportError(
+                f"the module returns {len(found)} outputs, and model.outputs names {len(self._outputs)}",
                 where="model.outputs",
             )
-        return tuple(result)
+        return tuple(found.values())
 
-    def _field(self, result: Mapping[str, Any], name: str) -> torch.Tensor:
-        if not isinstance(result.get(name), torch.Tensor):
-            known = ", ".join(key for key, value in result.items() if isinstance(value, torch.Tensor))
-            raise ExportError(f"the module's output has no tensor '{name}'; it has {known}", where="model.outputs")
-        tensor: torch.Tensor = result[name]
-        return tensor
+
+def named_tensors(result: Any, name: str = "") -> Iterator[tuple[str, torch.Tensor]]:
+    """The tensors in what a module returns, in order, by path: fields and positions joined by `_`.
+
+    Mappings, dataclasses and named tuples have fields, other tuples and lists have positions; what is neither (None,
+    numbers, caches) holds no tensors. A lone tensor has the empty path.
+    """
+    if isinstance(result, torch.Tensor):
+        yield name, result
+        return
+    for key, value in _parts(result):
+        yield from named_tensors(value, f"{name}_{key}" if name else key)
+
+
+def _parts(result: Any) -> list[tuple[str, Any]]:
+    if isinstance(result, Mapping):
+        return [(str(key), value) for key, value in result.items()]
+    if dataclasses.is_dataclass(result):
+        return [(field.name, getattr(result, field.name)) for field in dataclasses.fields(result)]
+    if isinstance(result, tuple) and (fields := getattr(result, "_fields", None)):
+        return list(zip(fields, result, strict=True))
+    if isinstance(result, tuple | list):
+        return [(str(position), value) for position, value in enumerate(result)]
+    return []
+
+
+def _has_fields(result: Any) -> bool:
+    return isinstance(result, Mapping) or dataclasses.is_dataclass(result)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,6 +15,8 @@ from pipeline.core.artifacts import Weights
 from pipeline.core.callables import resolve
 from pipeline.core.errors import SourceError
 from pipeline.core.spec import InputSpec
+
+POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 @contextmanager
@@ -55,10 +59,26 @@ def load(reference: str, engine: Path, weights: Weights) -> tuple[torch.nn.Modul
     module, example = result
     if not isinstance(module, torch.nn.Module):
         raise SourceError(f"returned a {type(module).__name__} as module, expected torch.nn.Module", where=reference)
-    strangers = [name for name, value in example.items() if not isinstance(value, torch.Tensor)]
+    named = _named(example, module, reference)
+    strangers = [name for name, value in named.items() if not isinstance(value, torch.Tensor)]
     if strangers:
         raise SourceError(f"example inputs {strangers} are not tensors", where=reference)
-    return module.float().eval().requires_grad_(False), dict(example)
+    return module.float().eval().requires_grad_(False), named
+
+
+def _named(example: Any, module: torch.nn.Module, reference: str) -> dict[str, torch.Tensor]:
+    """Example inputs by name: those of a tuple, or a lone tensor, have the names of `forward`'s parameters."""
+    if isinstance(example, Mapping):
+        return dict(example)
+    values = list(example) if isinstance(example, tuple | list) else [example]
+    names = [name for name, item in inspect.signature(module.forward).parameters.items() if item.kind in POSITIONAL]
+    if len(names) < len(values):
+        raise SourceError(
+            f"returned {len(values)} example inputs, and forward has the parameters {names}",
+            where=reference,
+            hint="return them as a dictionary: input name to tensor",
+        )
+    return dict(zip(names, values, strict=False))
 
 
 def require_inputs(example: Mapping[str, torch.Tensor], inputs: Mapping[str, InputSpec], reference: str) -> None:

@@ -26,6 +26,15 @@ def no_module(weights):
 def no_tensor(weights):
     return torch.nn.Linear(2, 2), {"x": [1.0]}
 
+def in_order(weights):
+    return torch.nn.GRU(2, 3), (torch.zeros(4, 1, 2), torch.zeros(1, 1, 3))
+
+def alone(weights):
+    return torch.nn.Linear(2, 2), torch.zeros(3, 2)
+
+def too_many(weights):
+    return torch.nn.Linear(2, 2), [torch.zeros(3, 2)] * 2
+
 def broken(weights):
     raise RuntimeError("the user's own mistake")
 """
@@ -74,6 +83,11 @@ def test_the_function_may_import_what_lies_among_the_weights(folders):
         ),
         ("model.py:no_pair", "model.py:no_pair: returned Linear, expected (module, example inputs)"),
         ("model.py:no_module", "model.py:no_module: returned a function as module, expected torch.nn.Module"),
+        (
+            "model.py:too_many",
+            "model.py:too_many: returned 2 example inputs, and forward has the parameters ['input']\n"
+            "  hint: return them as a dictionary: input name to tensor",
+        ),
         ("model.py:no_tensor", "model.py:no_tensor: example inputs ['x'] are not tensors"),
     ],
 )
@@ -81,6 +95,11 @@ def test_what_is_wrong_is_named(folders, reference, message):
     with pytest.raises(SourceError) as caught:
         callable_source.load(reference, *folders)
     assert str(caught.value) == message
+
+
+def test_example_inputs_without_names_have_those_of_the_parameters(folders):
+    assert list(callable_source.load("model.py:in_order", *folders)[1]) == ["input", "hx"]
+    assert list(callable_source.load("model.py:alone", *folders)[1]) == ["input"]
 
 
 def test_an_error_of_the_users_comes_through_as_it_is(folders):
