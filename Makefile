@@ -30,7 +30,7 @@ help: ## Show this list
 	@echo "variables:"
 	@echo "  MODEL            engine to build: $(ENGINES)  (now: $(MODEL))"
 	@echo "  WEIGHTS          auto, pretrained, seeded, or the path of a checkpoint  (now: $(WEIGHTS))"
-	@echo "  POLICY           sensitive, all-fp16, all-fp32, or a policy file; default: the spec's"
+	@echo "  POLICY           sensitive, all-fp16, all-fp32, search, or a policy file; default: the spec's"
 	@echo "  TARGET           compute capabilities such as '8.9 12.0', or gpu; default: the spec's"
 	@echo "  TORCH_INDEX      package index for torch, such as https://download.pytorch.org/whl/cpu"
 	@echo "  JUNIT, MARKDOWN  files that regress writes its verdict to"

@@ -98,8 +98,8 @@ def _show(context: Context, results: Results, found: Bisection, file: Path | Non
     )
     if file is None:
         output.print(
-            "its outputs need no mending, and single layers are not asked here: where `validate` calls layers bad, "
-            "the report's causes say what would mend them; `--policy all-fp16` shows what all of it in fp16 would break"
+            "nothing to mend: bisect asks outputs alone, and they pass. For layers that `validate` calls bad see the "
+            "causes in its report; `--policy all-fp16` asks what fp16 everywhere would break."
         )
         return
     count = len(found.returned)

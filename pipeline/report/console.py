@@ -15,10 +15,14 @@ from pipeline.report import figures, grounds, module_tree
 from pipeline.report.module_tree import Branch
 
 WORST = 10
+NEAREST = 5
+"""Layers that are shown where none is bad."""
+
 FAILURES = 5
 CAUSES = 3
 MODULES = 5
 MADE = 3
+SHARES = "shares are of the error power with everything rounding; one can pass 100 %: errors cancel, or reinforce"
 NAME = 40
 """Columns for the name of a layer: what says most stands at its end."""
 
@@ -43,12 +47,13 @@ def show(console: Console, report: ValidationReport, *, where: str | None = None
     _show_made(console, report.made)
     _show_outputs(console, report)
     _show_extremes(console, report)
-    if worst := figures.worst(report, WORST):
+    if worst := figures.worst(report, NEAREST if report.passed else WORST):
         console.print(_layers(worst))
     if made := module_tree.top(report.layers, MODULES):
         console.print(_modules(made))
     if final := module_tree.most(report.contributions, MODULES):
         console.print(_final(final))
+        console.print(Text(SHARES, "dim"))
     _show_gpu(console, report.gpu)
     for line in report.not_run:
         console.print(Text(f"not run: {line}", "yellow"))
@@ -108,13 +113,14 @@ def _tasks(tasks: tuple[TaskVerdict, ...]) -> Table:
 def _layers(layers: list[Layer]) -> Table:
     """The worst layers: why they are bad, or, where none is, how the worst sample stands."""
     bad = any(layer.bad for layer in layers)
-    table = _table("worst layers", "op", "in", ">SQNR", ">floor", "why" if bad else ">worst sample")
+    title, last = ("worst layers", "why") if bad else ("layers nearest their floor", ">worst sample")
+    table = _table(title, "op", "in", ">SQNR", ">floor", last)
     for layer in layers:
         sqnr, worst = (
             ("–", "–") if layer.stats is None else (figures.db(layer.stats.sqnr_db), figures.worst_sample(layer.stats))
         )
-        last = (layer.reason or "") if bad else worst
-        cells = (_tail(layer.node), layer.op, str(layer.result), sqnr, figures.db(layer.floor_db), last)
+        comment = (layer.reason or "") if bad else worst
+        cells = (_tail(layer.node), layer.op, str(layer.result), sqnr, figures.db(layer.floor_db), comment)
         table.add_row(*(Text(cell, "red" if layer.bad else "") for cell in cells))
     return table
 
@@ -130,7 +136,7 @@ def _cause(cause: Cause) -> Padding:
 
 
 def _modules(branches: list[Branch]) -> Table:
-    table = _table("where error is made", ">share", ">layers", ">bad")
+    table = _table("where rounding error is made", ">share", ">layers", ">bad")
     for item in branches:
         name = Text(_tail(".".join(item.path)) or "model")
         table.add_row(name, f"{item.share:.1%}", str(item.layers), str(item.bad))
@@ -158,7 +164,7 @@ def _show_gpu(console: Console, check: GpuCheck | None) -> None:
 
 
 def _final(items: list[Contribution]) -> Table:
-    table = _table("final error, only this module rounding", ">share", ">rounding nodes")
+    table = _table("final error with only this module rounding", ">share", ">rounding nodes")
     for item in items:
         share = Text("breaks it", "red") if math.isinf(item.noise) else Text(f"{item.share:.1%}")
         table.add_row(Text(_tail(item.module)), share, str(item.nodes))

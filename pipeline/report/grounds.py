@@ -44,7 +44,7 @@ def summary(plan: PrecisionPlan) -> str:
         parts[-1] += f" (what calibration saw is at least {risky[0].margin:.3g} times under the limit)"
     if told:
         parts.append(f"{told} by a user's word")
-    return f"Of {len(low)} nodes in a low format, {', '.join(parts)}."
+    return f"{len(low)} nodes are in a low format: {', '.join(parts)}."
 
 
 def growing(plan: PrecisionPlan) -> Iterator[str]:

@@ -91,15 +91,15 @@ def _plan_rows(plans: EnginePlans) -> Iterable[Sequence[str]]:
 
 
 def _lost(plan: EnginePlan) -> list[str]:
-    """Fused kernels of the all-low plan that cost kernels to lose, and how many only hold other nodes."""
+    """Fused kernels of the all-low plan that cost kernels to lose, and how many are only grouped otherwise."""
     split = [item for item in plan.lost if item.more_kernels > 0]
     lines = [
         f"lost fusion: {', '.join(item.kernels)}: {item.more_kernels} kernels and {item.more_bytes / 1e6:.2f} MB more, "
         f"because of {item.decision or 'TensorRT'}: {item.reason}"
         for item in split
     ]
-    regrouped = len(plan.lost) - len(split)
-    return lines + ([f"{regrouped} groups of fused kernels hold other nodes, in no more kernels"] if regrouped else [])
+    regrouped = sum(len(item.kernels) for item in plan.lost if item.more_kernels <= 0)
+    return lines + ([f"{regrouped} fused kernels are grouped otherwise, at no kernel more"] if regrouped else [])
 
 
 def _search(found: SearchResult) -> tuple[str, ...]:

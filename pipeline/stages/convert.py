@@ -43,7 +43,7 @@ def convert(
     model = io.load(source.path)
     before = model.graph.num_nodes()
     fates = casts.apply(model, plan.decisions)
-    progress.note(f"{model.graph.num_nodes() - before} casts among {model.graph.num_nodes()} nodes")
+    progress.note(f"{model.graph.num_nodes() - before} of {model.graph.num_nodes()} nodes are casts")
     path = io.save(model, out)
     if source is not reference:
         fates = correspondence.compose(correspondence.tensor_names(io.load(reference.path)), source.fates, fates)

@@ -50,7 +50,7 @@ def probe(
     try:
         plan = _all_low(reference, inputs, axes, build, low, target, out, progress)
     except (BackendUnavailable, BuildError, PrecisionError) as error:
-        progress.note(f"no all-{low} plan to compare fusions with: {error.what.splitlines()[0]}")
+        progress.note(f"no all-{low} plan, so lost fusions cannot be told: {error.what.splitlines()[0]}")
         return FusionBaseline(attentions=attentions, target=target, reason=error.what)
     return FusionBaseline(attentions=attentions, target=target, plan=plan)
 

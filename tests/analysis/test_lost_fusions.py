@@ -58,7 +58,7 @@ def test_nodes_that_are_only_grouped_otherwise_cost_nothing():
     assert (found.kernels, found.now) == (("tail",), ("fc_add", "norm"))
     assert (found.more_kernels, found.more_bytes) == (0, 0)
     assert lost_fusions.split((found,)) == [
-        "1 fused kernels of the all-low plan hold other nodes now, in no more kernels"
+        "1 fused kernels of the all-low plan are grouped otherwise here, at no kernel more"
     ]
 
 

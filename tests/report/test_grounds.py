@@ -30,7 +30,7 @@ def plan(*bases):
 def test_the_summary_counts_proof_samples_and_words():
     found = grounds.summary(plan(Basis.PROOF, Basis.PROOF, Basis.SAMPLES, Basis.USER))
     assert found == (
-        "Of 4 nodes in a low format, 2 by proof, whatever the input is, 1 at risk beyond the samples "
+        "4 nodes are in a low format: 2 by proof, whatever the input is, 1 at risk beyond the samples "
         "(what calibration saw is at least 12 times under the limit), 1 by a user's word."
     )
     assert grounds.summary(plan()) == "No node computes in a low format."

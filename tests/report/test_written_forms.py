@@ -1,8 +1,10 @@
 import json
 from xml.etree import ElementTree
 
-from pipeline.core import serde
-from pipeline.core.artifacts import ValidationReport
+import pytest
+
+from pipeline.core import digest, serde
+from pipeline.core.artifacts import ValidationReport, validation
 from pipeline.report import junit, markdown, schema
 from tests import records
 
@@ -58,6 +60,33 @@ def test_the_published_schema_is_the_records():
     assert schema.FILE.read_text(encoding="utf-8") == schema.current(), (
         "write it anew from pipeline.report.schema.current()"
     )
+
+
+FORM = (2, "774f889fa1031a13ed5cf8296dd6d79a2aa0161dca62688900d226e984ddfa0b")
+"""The version of the report's JSON form, and the digest of that form without what only people read."""
+
+
+def test_whatever_changes_the_form_raises_its_version():
+    form = _read_by_programs(json.loads(schema.current()))
+    assert (validation.SCHEMA, digest.of_value(form)) == FORM, (
+        "the form has changed: raise validation.SCHEMA, and write its digest here"
+    )
+
+
+def _read_by_programs(node):
+    match node:
+        case dict():
+            words = {key for key in ("title", "description") if isinstance(node.get(key), str)}
+            return {key: _read_by_programs(item) for key, item in node.items() if key not in words}
+        case list():
+            return [_read_by_programs(item) for item in node]
+    return node
+
+
+def test_a_report_of_another_version_is_refused():
+    written = serde.to_value(records.report())
+    with pytest.raises(ValueError, match=r"schema must be 2, got 1"):
+        serde.loads(ValidationReport, json.dumps({**written, "schema": 1}))
 
 
 def test_the_schema_requires_every_field_and_admits_no_other():

@@ -111,7 +111,7 @@ def split(lost: Sequence[LostFusion]) -> list[str]:
     ]
     others = sum(len(item.kernels) for item in lost if item.more_kernels <= 0)
     if others:
-        lines.append(f"{others} fused kernels of the all-low plan hold other nodes now, in no more kernels")
+        lines.append(f"{others} fused kernels of the all-low plan are grouped otherwise here, at no kernel more")
     return lines
 
 

@@ -21,6 +21,10 @@ UNSUPPORTED = "[8] false"
 """The parser's answer to an operator that it knows by name only; to one that it does not, that a plugin is missing."""
 
 
+COMPILING = re.compile(r"Myelin \(.*?\bname=(?P<node>\S+)\s+Error is:\s+(?P<why>[^\n;]+)", re.DOTALL)
+"""The compiler's error; its name for what it could not compile begins with that of the ONNX node."""
+
+
 def build(request: BuildRequest, log: logger.BuildLog, listener: progress.Listener) -> BuildAnswer:
     """Build the plan that `request` describes and write it to `request.plan`.
 
@@ -62,7 +66,9 @@ def build(request: BuildRequest, log: logger.BuildLog, listener: progress.Listen
 
 
 def explained(errors: Sequence[str]) -> tuple[str, ...]:
-    """`errors` as they came; where the parser stopped at a node, a line that says which and why stands first."""
+    """`errors` as they came; where parser or compiler stopped at a node, a line that says so stands first."""
+    if refused := next((found for error in errors if (found := COMPILING.search(error))), None):
+        return (f"its compiler stopped at {refused['node']}: {refused['why'].strip()}", *errors)
     stopped = next((found for error in errors if (found := PARSING.search(error))), None)
     reason = next((error for error in errors if "In function" in error), None)
     if stopped is None or reason is None:

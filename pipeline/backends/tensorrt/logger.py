@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, TextIO
 
 from pipeline.backends.tensorrt.flavour import Flavour, select
+
+HARMLESS = re.compile(r"Make sure input \S+ has Int64 binding")
+"""Said of every int64 input, which is bound as one."""
 
 
 @dataclass(slots=True)
@@ -15,7 +19,7 @@ class BuildLog:
 
     Attributes:
         stream: Where every line goes, as it comes.
-        warnings: Each warning once, in the order of its first appearance.
+        warnings: Each warning once, in the order of its first appearance; none that are known to mean nothing.
         errors: Each error once, likewise.
     """
 
@@ -27,7 +31,7 @@ class BuildLog:
         """Take one message of severity `INTERNAL_ERROR`, `ERROR`, `WARNING`, `INFO` or `VERBOSE`."""
         print(f"[{severity}] {message}", file=self.stream, flush=True)
         kept = {"WARNING": self.warnings, "ERROR": self.errors, "INTERNAL_ERROR": self.errors}.get(severity)
-        if kept is not None and message not in kept:
+        if kept is not None and message not in kept and not HARMLESS.search(message):
             kept.append(message)
 
 

@@ -104,7 +104,6 @@ class Kind(StrEnum):
     AMPLIFICATION = "amplification"
     ROUNDING = "rounding"
     MASK = "mask"
-    INHERITED = "inherited"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,8 @@ from pipeline.core.artifacts.models import Check
 from pipeline.core.artifacts.sources import Provenance
 from pipeline.core.formats import Format
 
+SCHEMA = 2
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
@@ -127,7 +129,7 @@ class ValidationReport:
     """The verdict on one mixed graph and its plans, with everything it rests on.
 
     Attributes:
-        schema: Version of this record's JSON form.
+        schema: Version of this record's JSON form; whatever changes the form, an added field too, raises it.
         engine: Name of the engine.
         passed: Whether every part passed.
         failures: One line for each reason that it did not pass, the first bad layer first.
@@ -150,7 +152,7 @@ class ValidationReport:
         gpu: Both views of the plan on a GPU and latencies; None where they were not asked for, or there is none.
     """
 
-    schema: int = 1
+    schema: int = SCHEMA
     engine: str
     passed: bool
     failures: tuple[str, ...]
@@ -172,5 +174,7 @@ class ValidationReport:
     subjects: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.schema != SCHEMA:
+            raise ValueError(f"schema must be {SCHEMA}, got {self.schema}")
         if self.passed and (self.failures or not self.layers or not self.outputs):
             raise ValueError("a report without layers, without outputs or with failures cannot have passed")
