@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import click
@@ -10,6 +11,7 @@ import click
 from pipeline.cli import options
 from pipeline.cli.context import Context
 from pipeline.cli.exit_codes import ExitCode
+from pipeline.core.spec import CostSource
 
 if TYPE_CHECKING:
     from pipeline.core.artifacts import SearchResult
@@ -52,6 +54,12 @@ class Limit(click.ParamType[tuple[str, float]]):
 )
 @click.option("--samples", type=click.IntRange(1), help="Calibration samples to try plans on. Default: the spec's, 8.")
 @click.option("--trials", type=click.IntRange(2), help="Plans to try at most. Default: the spec's, 100.")
+@click.option(
+    "--cost",
+    type=click.Choice([str(source) for source in CostSource]),
+    help="Where costs come from: counted on the graph, or measured, on the GPU at hand, of the plans that are to be "
+    "decided between. Default: the spec's, counted.",
+)
 @options.as_json
 @click.pass_context
 def search(
@@ -62,6 +70,7 @@ def search(
     budget: tuple[tuple[str, float], ...],
     samples: int | None,
     trials: int | None,
+    cost: str | None,
     as_json: bool,
 ) -> None:
     """Find the precision plan of least cost that keeps the engine NAME within an error budget.
@@ -75,7 +84,7 @@ def search(
     from pipeline import flow
 
     context: Context = ctx.obj
-    given = {**dict(budget), "samples": samples, "trials": trials}
+    given = {**dict(budget), "samples": samples, "trials": trials, "cost": None if cost is None else CostSource(cost)}
     changed = {key: value for key, value in given.items() if value is not None}
     chosen = flow.Options(weights=weights, policy="search", targets=targets or None, search=changed)
     with context.reporter() as progress:
@@ -90,7 +99,7 @@ def search(
     ctx.exit(ExitCode.OK if found.confirmations[-1].passed else ExitCode.NOT_PASSED)
 
 
-def _show(results: Results, found: SearchResult, changed: dict[str, float]) -> None:
+def _show(results: Results, found: SearchResult, changed: Mapping[str, float | CostSource]) -> None:
     from pipeline.cli import screen
     from pipeline.report import search_console
 
@@ -100,5 +109,5 @@ def _show(results: Results, found: SearchResult, changed: dict[str, float]) -> N
     if changed:
         output.print("\nto keep this budget, in engine.toml under \\[precision.search]:")
         for key, value in changed.items():
-            click.echo(f"{key} = {value:g}")
+            click.echo(f'{key} = "{value}"' if isinstance(value, CostSource) else f"{key} = {value:g}")
     screen.facts(output, [("go on with it", f"trt-pipeline engine {name} --policy search")])

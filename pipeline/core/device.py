@@ -10,8 +10,10 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 _TIMEOUT_S = 30
+_DRIVER = Path("/sys/module/nvidia/version")
 
 _PROBE = """
 import ctypes, json
@@ -61,11 +63,13 @@ class Devices:
     Attributes:
         gpus: Those that can be used; empty where there are none.
         cuda: Highest CUDA version that the driver supports, or None without a driver.
+        driver: Version of the driver, or None where the system does not say.
         reason: Why there are none.
     """
 
     gpus: tuple[Gpu, ...]
     cuda: str | None = None
+    driver: str | None = None
     reason: str | None = None
 
 
@@ -80,7 +84,12 @@ def probe() -> Devices:
         return Devices(gpus=(), reason=_reason(result.returncode, result.stderr))
     answer = json.loads(result.stdout)
     gpus = tuple(Gpu(**gpu) for gpu in answer["gpus"])
-    return Devices(gpus=gpus, cuda=answer["cuda"], reason=None if gpus else "the NVIDIA driver lists no GPU")
+    reason = None if gpus else "the NVIDIA driver lists no GPU"
+    return Devices(gpus=gpus, cuda=answer["cuda"], driver=_driver(), reason=reason)
+
+
+def _driver() -> str | None:
+    return _DRIVER.read_text().strip() if _DRIVER.is_file() else None
 
 
 def _reason(status: int, stderr: str) -> str:

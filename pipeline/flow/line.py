@@ -13,7 +13,7 @@ from pipeline.core.artifacts import GpuAtHand, Invocation, Samples, Scratchpad, 
 from pipeline.core.errors import ShipError
 from pipeline.core.order import ORDER
 from pipeline.core.runner import Handle, Runner
-from pipeline.core.spec import EngineSpec, Policy
+from pipeline.core.spec import CostSource, EngineSpec, Policy
 from pipeline.flow.given import Given
 from pipeline.flow.options import Options
 from pipeline.flow.results import Results, mixed_of, plan_of, ranges_of, reference_of
@@ -47,6 +47,9 @@ class Line:
 
     def run(self, until: str) -> Results:
         """Walk to `until` and publish what a person looks at."""
+        wanted = ORDER[: ORDER.index(until) + 1]
+        if "search" in wanted and "search" not in self._skipped():
+            self._bench()  # what is missing for it is said before the work
         weights, seeded = self.given.weights()
         self.done["fetch"] = weights
         folder = self.spec.folder / publish.folder_name(
@@ -56,7 +59,7 @@ class Line:
             stripped=self.options.strip_names,
             compensated=self.options.compensate,
         )
-        refused = self._walk(ORDER[: ORDER.index(until) + 1], weights, seeded)
+        refused = self._walk(wanted, weights, seeded)
         results = Results(
             spec=self.spec,
             folder=folder,
@@ -201,7 +204,20 @@ class Line:
             build=self.spec.build,
             engine=self.engine,
             scratchpad=Scratchpad(folder=self.runner.store.root / "trials"),
+            gpu=self._bench(),
         )
+
+    def _bench(self) -> GpuAtHand:
+        """What a search times plans on; nothing where it counts costs.
+
+        Raises:
+            BackendUnavailable: It is to time them, and cannot here.
+        """
+        if self.spec.precision.search.cost is CostSource.COUNTED:
+            return GpuAtHand()
+        from pipeline.analysis.gpu import stopwatch
+
+        return GpuAtHand(names=str(stopwatch.bench(self.spec.build)))
 
     def _build(self) -> Handle[Any]:
         return self.runner.run(

@@ -33,27 +33,40 @@ def sentence(found: SearchResult) -> str:
         return f"Nothing cheaper than the default policy's plan held on samples that the search never saw; {tried}."
     return (
         f"{chosen.fp32_nodes} nodes in fp32 instead of {default.fp32_nodes}, {chosen.casts} casts instead of "
-        f"{default.casts}, {share(found, chosen)} of the default plan's cost, {figures.db(chosen.sqnr_db)}; {tried}."
+        f"{default.casts}, {_price(found)}, {figures.db(chosen.sqnr_db)}; {tried}."
     )
+
+
+def _price(found: SearchResult) -> str:
+    """What the chosen plan costs beside the default policy's."""
+    chosen, default = found.points[found.chosen], found.points[found.default]
+    counted = f"{share(found, chosen)} of the default plan's cost"
+    if chosen.latency_ms is None:
+        return counted
+    beside = "" if default.latency_ms is None else f" instead of {default.latency_ms:.3f} ms"
+    return f"{chosen.latency_ms:.3f} ms{beside} on {found.measured_on} ({counted} by count)"
 
 
 def reason(found: SearchResult) -> str:
     """Why this plan and not the cheapest, in one sentence."""
     chosen, cheapest = found.points[found.chosen], found.points[found.cheapest]
-    told = f"{found.resolution / cheapest.cost:.1%}" if cheapest.cost > 0 else figures.number(found.resolution)
+    price, least = (point.latency_ms or point.cost if found.measured_on else point.cost for point in (chosen, cheapest))
+    what = "latencies" if found.measured_on else "costs"
+    told = f"{found.resolution / least:.1%}" if least > 0 else figures.number(found.resolution)
     if found.outcome is Outcome.FELL_BACK:
         return "The default policy's plan is what is left."
-    if chosen.cost - cheapest.cost > found.resolution:
+    if not price - least <= found.resolution:
         return "What is cheaper did not hold on samples that the search never saw."
     if found.chosen == found.cheapest:
         return (
-            f"It is the cheapest that meets the budget; costs are not told apart within {told}, and none that near has "
-            "half its error and fewer fp32 nodes than the default policy's."
+            f"It is the cheapest that meets the budget; {what} are not told apart within {told}, and none that near "
+            "has half its error and fewer fp32 nodes than the default policy's."
         )
+    gained = f"{chosen.sqnr_db - cheapest.sqnr_db:.1f} dB better on what the search saw"
     return (
-        f"It is {chosen.cost / cheapest.cost - 1:.2%} dearer than the cheapest that meets the budget "
-        f"({cheapest.fp32_nodes} nodes in fp32, {cheapest.casts} casts, {figures.db(cheapest.sqnr_db)}), and costs are "
-        f"not told apart within {told}; it is {chosen.sqnr_db - cheapest.sqnr_db:.1f} dB better on what the search saw."
+        f"It is {price / least - 1:.2%} dearer than the cheapest that meets the budget "
+        f"({cheapest.fp32_nodes} nodes in fp32, {cheapest.casts} casts, {figures.db(cheapest.sqnr_db)}), and {what} "
+        f"are not told apart within {told}; it is {gained}."
     )
 
 
@@ -96,7 +109,7 @@ def _point_row(found: SearchResult, at: int) -> Sequence[str]:
     point = found.points[at]
     return (
         point.label,
-        share(found, point),
+        share(found, point) + ("" if point.latency_ms is None else f" ({point.latency_ms:.3f} ms)"),
         str(point.casts),
         str(point.fp32_nodes),
         figures.db(point.sqnr_db) if math.isfinite(point.sqnr_db) or point.sqnr_db > 0 else "broken",
@@ -142,6 +155,7 @@ def columns(found: SearchResult | None) -> dict[str, Any] | None:
         "floor": 10 ** (-found.budget.sqnr_db / 20),
         "cost": [100 * point.cost / whole for _, point in points],
         "absolute": [point.cost for _, point in points],
+        "latency": [point.latency_ms for _, point in points],
         "noise": [point.noise for _, point in points],
         "sqnr": [point.sqnr_db for _, point in points],
         "label": [point.label for _, point in points],

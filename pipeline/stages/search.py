@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pipeline.core.artifacts import ActivationRanges, OnnxModel, Samples, Scratchpad, SearchResult, SourceTree
+from pipeline.core.artifacts import (
+    ActivationRanges,
+    GpuAtHand,
+    OnnxModel,
+    Samples,
+    Scratchpad,
+    SearchResult,
+    SourceTree,
+)
 from pipeline.core.progress import Progress
-from pipeline.core.spec import AxisRange, BuildSpec, InputSpec, PrecisionSpec, TaskSpec, ToleranceSpec
+from pipeline.core.spec import AxisRange, BuildSpec, CostSource, InputSpec, PrecisionSpec, TaskSpec, ToleranceSpec
 from pipeline.core.stage import stage
+
+if TYPE_CHECKING:
+    from pipeline.analysis.search.latencies import Latencies
 
 
 @stage(
@@ -17,11 +29,12 @@ from pipeline.core.stage import stage
         "backends/array_runner.py",
         "backends/comparator.py",
         "backends/onnxruntime.py",
+        "backends/tensorrt",
         "data",
         "precision",
         "graph",
     ),
-    tools=("onnx", "onnx-ir", "onnxruntime-gpu", "numpy", "polygraphy"),
+    tools=("onnx", "onnx-ir", "onnxruntime-gpu", "numpy", "polygraphy", "tensorrt-rtx", "tensorrt"),
 )
 def search(
     exported: OnnxModel,
@@ -36,6 +49,7 @@ def search(
     build: BuildSpec,
     engine: SourceTree,
     scratchpad: Scratchpad,
+    gpu: GpuAtHand | None = None,
     *,
     out: Path,
     progress: Progress,
@@ -56,10 +70,12 @@ def search(
         build: How the plan is built: for which targets, and whether fp32 products may use TF32.
         engine: Folder of `engine.toml`.
         scratchpad: Keeps what each trial gave, so that a killed search goes on.
+        gpu: What latencies are measured on, where they are: those of another GPU do not count.
         out: Unused: the result is a record without files.
         progress: Told of every plan that is tried.
 
     Raises:
+        BackendUnavailable: Latencies are to be measured, and there is no GPU or no TensorRT for it.
         CalibrationError: `ranges` were observed on another model, or no sample is left to search on.
         PrecisionError: No plan meets the budget.
     """
@@ -77,6 +93,9 @@ def search(
     allowed, _ = possible(precision.without_search(), build.targets)
     seen = evidence.gather(model, ranges, allowed, Given.of(inputs, axes))
     settings = policy_file.settings(allowed, engine.folder)
+    latencies = None
+    if precision.search.cost is CostSource.MEASURED:
+        latencies = _latencies(reference, build, inputs, axes, samples, scratchpad, progress)
     question = Question(
         exported=exported,
         reference=reference,
@@ -90,5 +109,35 @@ def search(
         tf32=build.tf32,
         rates=of_targets(build.targets),
         memory=scratchpad.folder,
+        latencies=latencies,
     )
     return find(question, progress)
+
+
+def _latencies(
+    reference: OnnxModel,
+    build: BuildSpec,
+    inputs: dict[str, InputSpec],
+    axes: dict[str, AxisRange],
+    samples: Samples,
+    scratchpad: Scratchpad,
+    progress: Progress,
+) -> Latencies:
+    """Latencies on the GPU at hand, kept beside the trials."""
+    from pipeline.analysis.gpu.stopwatch import Stopwatch, bench
+    from pipeline.analysis.search.latencies import Latencies
+    from pipeline.analysis.search.memory import Memory
+    from pipeline.precision.costing.cost import Measurement
+
+    stopwatch = Stopwatch(
+        bench=bench(build),
+        reference=reference,
+        build=build,
+        inputs=inputs,
+        axes=axes,
+        batch=samples.calibration.batches[0],
+        folder=scratchpad.folder,
+        progress=progress,
+    )
+    memory = Memory(Measurement, scratchpad.folder / f"latencies-{stopwatch.key}.jsonl")
+    return Latencies(where=str(stopwatch.bench), measure=stopwatch, memory=memory)

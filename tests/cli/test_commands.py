@@ -6,9 +6,9 @@ import re
 import pytest
 
 from pipeline.bundle import archive, signing, verify
-from pipeline.core import serde
+from pipeline.core import device, serde
 from pipeline.core.artifacts import Overrides
-from pipeline.core.errors import GraphError, StoreError
+from pipeline.core.errors import BackendUnavailable, GraphError, StoreError
 from pipeline.core.progress import Silent
 from pipeline.core.spec import EngineSpec
 from pipeline.core.store import Store
@@ -42,6 +42,17 @@ def test_list(clone):
     assert json.loads(clone.run("list", "--json").output) == [
         {"name": "tiny", "description": "an encoder", "path": f"{clone.root}/engines/tiny"}
     ]
+
+
+@pytest.mark.skipif(bool(device.probe().gpus), reason="this machine has a GPU")
+def test_costs_that_cannot_be_measured_here_are_said_before_any_work(clone):
+    result = clone.run("search", "tiny", "--cost", "measured")
+    assert result.exit_code == BackendUnavailable.exit_code
+    assert result.stdout == ""
+    assert result.stderr == (
+        f"error: precision.search.cost: to measure what plans cost needs an NVIDIA GPU: {device.probe().reason}\n"
+        '  hint: run it on the machine with the GPU, or let costs be counted: cost = "counted", the default\n'
+    )
 
 
 def test_the_clone_is_found_from_below_and_by_its_variable(clone, monkeypatch):

@@ -1,12 +1,18 @@
 import numpy as np
 import pytest
 
-from pipeline.analysis.gpu import gpu_views
+from pipeline.analysis.gpu import gpu_views, stopwatch
+from pipeline.analysis.gpu.stopwatch import Stopwatch
 from pipeline.backends.onnxruntime import Session
 from pipeline.backends.tensorrt import timing
 from pipeline.backends.tensorrt.engine import Engine
 from pipeline.core import digest
-from tests import encoder
+from pipeline.core.formats import Format
+from pipeline.core.progress import Silent
+from pipeline.core.spec import BuildSpec
+from pipeline.graph import io
+from pipeline.precision.policy.policies import uniform
+from tests import encoder, records
 
 pytestmark = pytest.mark.gpu
 
@@ -36,6 +42,26 @@ def test_debug_tensors_come_beside_the_outputs_and_change_none(build):
         assert set(marked.tensors(feeds())) >= {"y"}
         expected = Session(encoder.fp32())(feeds())["y"]
         assert np.abs(marked(feeds())["y"] - expected).max() <= 2e-2
+
+
+def test_a_plan_is_converted_built_and_timed_at_the_optimum(gpu, tmp_path):
+    batch = tmp_path / "batch.npz"
+    np.savez(batch, **feeds())
+    model = encoder.fp32()
+    watch = Stopwatch(
+        bench=stopwatch.bench(BuildSpec()),
+        reference=io.describe(model, io.save(model, tmp_path), provenance=records.REAL),
+        build=BuildSpec(),
+        inputs=encoder.INPUTS,
+        axes=encoder.AXES,
+        batch=batch,
+        folder=tmp_path,
+        progress=Silent(),
+    )
+    assert gpu.name in str(watch.bench)
+    found = watch(uniform(model, Format.FP16))
+    assert 0 < found.latency_ms < 1000
+    assert 0 <= found.spread_ms < found.latency_ms
 
 
 @pytest.mark.parametrize("graphs", [False, True])

@@ -1,6 +1,7 @@
 """What a plan costs: counted casts are those that convert inserts, and fewer bytes, FLOPs or casts cost less."""
 
 import dataclasses
+import math
 
 import numpy as np
 import onnx_ir as ir
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.core.formats import Format
 from pipeline.precision import casts
-from pipeline.precision.costing.cost import CostModel, MeasuredCost
+from pipeline.precision.costing.cost import RESOLUTION, Cost, CostModel, Measurement
 from pipeline.precision.costing.rates import RATES, of_targets
 from pipeline.precision.policy import policies
 from tests.precision.conftest import parse
@@ -141,9 +142,38 @@ def test_dynamic_axes_have_the_sizes_that_are_given_and_else_one(block):
 
 
 def test_a_measurement_takes_the_place_of_the_count(chain):
-    cost = MeasuredCost(CostModel(chain), latency=lambda decisions: float(len(decisions))).of(plan(chain))
-    assert (cost.total, cost.unit) == (4.0, "ms")
-    assert dataclasses.replace(cost, latency_ms=None).total == cost.counted
+    counted = CostModel(chain).of(plan(chain))
+    assert (counted.total, counted.resolution) == (counted.counted, RESOLUTION * counted.counted)
+    measured = dataclasses.replace(counted, measured=Measurement(latency_ms=4.0, spread_ms=0.5))
+    assert (measured.total, measured.unit, measured.resolution) == (4.0, "ms", 0.5)
+
+
+@pytest.mark.parametrize(("latency", "spread"), [(0.0, 0.1), (math.nan, 0.1), (math.inf, 0.1), (1.0, math.nan)])
+def test_a_measurement_is_a_time(latency, spread):
+    with pytest.raises(ValueError, match="a latency must be positive and finite"):
+        Measurement(latency_ms=latency, spread_ms=spread)
+
+
+@pytest.mark.parametrize(
+    ("dearer", "ties"),
+    [
+        ({}, True),
+        ({"counted": 101.0}, True),
+        ({"counted": 101.1}, False),
+        ({"kernels": 6}, False),
+        ({"kernels": 4}, True),
+    ],
+)
+def test_plans_tie_within_the_resolution_and_with_no_more_kernels(dearer, ties):
+    cheaper = Cost(counted=100.0, kernels=5)
+    assert dataclasses.replace(cheaper, **dearer).ties(cheaper) is ties
+
+
+@pytest.mark.parametrize(("latency", "spread", "ties"), [(1.02, 0.01, False), (1.02, 0.03, True), (1.005, 0.0, True)])
+def test_measured_plans_tie_within_the_wider_spread_however_many_kernels(latency, spread, ties):
+    cheaper = Cost(counted=100.0, kernels=5, measured=Measurement(latency_ms=1.0, spread_ms=0.01))
+    other = Cost(counted=200.0, kernels=9, measured=Measurement(latency_ms=latency, spread_ms=spread))
+    assert other.ties(cheaper) is ties
 
 
 def test_rates_are_those_of_a_target_of_the_build():

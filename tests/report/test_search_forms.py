@@ -55,6 +55,42 @@ def test_why_this_plan_and_not_the_cheapest(changes, reason):
     assert frontier.reason(dataclasses.replace(records.search(), **changes)) == reason
 
 
+def measured(**more):
+    """The same search, where latencies decided."""
+    found = records.search()
+    latencies = (None, 1.000, 1.004, 1.250, None)
+    points = [dataclasses.replace(point, latency_ms=ms) for point, ms in zip(found.points, latencies, strict=True)]
+    return dataclasses.replace(found, points=tuple(points), measured_on="NVIDIA Test", resolution=0.01, **more)
+
+
+def test_measured_latencies_stand_beside_what_was_counted():
+    found = measured()
+    assert frontier.sentence(found).startswith(
+        "4 nodes in fp32 instead of 20, 8 casts instead of 40, 1.004 ms instead of 1.250 ms on NVIDIA Test (93.00% of "
+        "the default plan's cost by count), 48.0 dB;"
+    )
+    assert frontier.reason(found) == (
+        "It is 0.40% dearer than the cheapest that meets the budget (2 nodes in fp32, 4 casts, 34.0 dB), and latencies "
+        "are not told apart within 1.0%; it is 14.0 dB better on what the search saw."
+    )
+    assert frontier.reason(measured(cheapest=2)).startswith(
+        "It is the cheapest that meets the budget; latencies are not told apart within 1.0%"
+    )
+    assert {row[0]: row[1] for row in frontier.point_rows(found)} == {
+        "without norms": "92.00% (1.000 ms)",
+        "norms of encoder.layer.0 in fp32": "93.00% (1.004 ms)",
+        "default policy": "100.00% (1.250 ms)",
+        "everything in fp32": "260.00%",
+    }
+    assert frontier.columns(found)["latency"] == [None, 1.000, 1.004, 1.250, None]
+
+
+def test_the_page_says_which_gpu_measured(plans):
+    page = html.render(records.report(), records.precision(), plans, measured())
+    assert "latencies, which decided, were measured on NVIDIA Test." in page
+    assert "were measured on" not in html.render(records.report(), records.precision(), plans, records.search())
+
+
 def test_the_budget_is_said_whole():
     assert frontier.budget(records.search()) == (
         "at least 30.0 dB, within 0.05 + 0.05 × |reference| at every output, similarity worse by at most 0.01"

@@ -7,10 +7,14 @@ import onnx_ir as ir
 import pytest
 
 from pipeline.analysis.observe import observe
+from pipeline.analysis.search import find
+from pipeline.analysis.search.find import Question
+from pipeline.analysis.search.latencies import Latencies
+from pipeline.analysis.search.memory import Memory
 from pipeline.analysis.search.plan_trials import Emulator
 from pipeline.analysis.verdict.judge import Judge
 from pipeline.backends.onnxruntime import Session
-from pipeline.core import serde
+from pipeline.core import device, serde
 from pipeline.core.artifacts import (
     ActivationRanges,
     Outcome,
@@ -21,13 +25,14 @@ from pipeline.core.artifacts import (
     SearchResult,
     SourceTree,
 )
-from pipeline.core.errors import PrecisionError
+from pipeline.core.errors import BackendUnavailable, PrecisionError
 from pipeline.core.formats import Format
 from pipeline.core.progress import Silent
-from pipeline.core.spec import AxisRange, BuildSpec, InputSpec, PrecisionSpec, SearchSpec, ToleranceSpec
+from pipeline.core.spec import AxisRange, BuildSpec, CostSource, InputSpec, PrecisionSpec, SearchSpec, ToleranceSpec
 from pipeline.graph import io
 from pipeline.precision import casts, evidence
-from pipeline.precision.costing.cost import RESOLUTION, CostModel
+from pipeline.precision.costing.cost import RESOLUTION, CostModel, Measurement
+from pipeline.precision.costing.rates import PREFERRED, RATES
 from pipeline.precision.emulation.emulate import emulate
 from pipeline.precision.policy import policy_file, search_space
 from pipeline.precision.rewrites.types import infer
@@ -112,6 +117,24 @@ class Case:
         )
         self.sqnr_db = sqnr_db
 
+    def question(self, latencies):
+        """The same as of the stage, with latencies."""
+        return Question(
+            exported=self.record,
+            reference=self.record,
+            space=self.space(),
+            samples=self.samples,
+            inputs=INPUTS,
+            axes=AXES,
+            task=None,
+            tolerances=TOLERANCES,
+            search=SearchSpec(sqnr_db=self.sqnr_db),
+            tf32=False,
+            rates=RATES[PREFERRED],
+            memory=self.folder / "trials",
+            latencies=latencies,
+        )
+
     def run(self, progress=None, *, low=(), **allowed) -> SearchResult:
         return search(
             exported=self.record,
@@ -120,7 +143,7 @@ class Case:
             precision=PrecisionSpec(policy="search", fp16=low, search=SearchSpec(sqnr_db=self.sqnr_db, **allowed)),
             samples=self.samples,
             inputs=INPUTS,
-            axes={"batch": AxisRange(min=1, opt=4, max=8)},
+            axes=AXES,
             task=None,
             tolerances=TOLERANCES,
             build=BuildSpec(),
@@ -137,6 +160,7 @@ class Case:
         return search_space.of(seen, policy_file.settings(spec, self.folder), self.ranges, {})
 
 
+AXES = {"batch": AxisRange(min=1, opt=4, max=8)}
 INPUTS = {"x": InputSpec(dtype="float32", axes=("batch", 16))}
 
 
@@ -258,6 +282,55 @@ def test_what_was_found_is_explained(tmp_path):
     assert bought
     assert all(found.points[item.point].meets for item in found.confirmations)
     assert serde.loads(SearchResult, serde.dumps(found)) == found
+
+
+class Watch:
+    """Times plans by how many nodes multiply and normalise in fp32: each makes them faster here."""
+
+    def __init__(self, spread_ms):
+        self.spread_ms, self.asked = spread_ms, 0
+
+    def __call__(self, plan):
+        self.asked += 1
+        wide = sum(item.operands is Format.FP32 for item in plan)
+        return Measurement(latency_ms=2.0 - 0.1 * wide, spread_ms=self.spread_ms)
+
+
+def measured(case, watch, name="latencies"):
+    memory = Memory(Measurement, case.folder / f"{name}.jsonl")
+    return find.search(case.question(Latencies(where="NVIDIA Test", measure=watch, memory=memory)), Silent())
+
+
+def test_latencies_decide_between_few_plans_and_are_remembered(tmp_path):
+    case, watch = Case(tmp_path, NORMED, sqnr_db=75.0), Watch(spread_ms=0.0)
+    counted, found = case.run(), measured(case, watch)
+    timed = [point for point in found.points if point.latency_ms is not None]
+    assert 2 <= len(timed) == watch.asked <= find.FINALISTS
+    assert len(timed) < len(found.points)
+    assert found.points[found.chosen].latency_ms == min(point.latency_ms for point in timed)
+    assert found.points[found.chosen].label != counted.points[counted.chosen].label
+    assert (found.measured_on, found.cost_unit, found.resolution) == ("NVIDIA Test", "byte equivalents", 0.0)
+    assert found.confirmations[-1].passed
+    assert [point.cost for point in found.points] == [point.cost for point in counted.points]
+    assert measured(case, watch) == found
+    assert watch.asked == len(timed)
+
+
+def test_latencies_within_their_own_spread_are_near_ties(tmp_path):
+    case = Case(tmp_path, NORMED, sqnr_db=62.0)
+    found = measured(case, Watch(spread_ms=10.0))
+    chosen, fastest = found.points[found.chosen], found.points[found.cheapest]
+    assert chosen.latency_ms > fastest.latency_ms
+    assert chosen.fp32_nodes < found.points[found.default].fp32_nodes
+    assert found.resolution == 10.0
+
+
+@pytest.mark.skipif(bool(device.probe().gpus), reason="this machine has a GPU")
+def test_measured_costs_without_a_gpu_are_an_error(tmp_path):
+    with pytest.raises(
+        BackendUnavailable, match=r"^precision\.search\.cost: to measure what plans cost needs an NVIDIA"
+    ):
+        Case(tmp_path, NORMED).run(cost=CostSource.MEASURED)
 
 
 def test_an_impossible_budget_is_an_error(tmp_path):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pipeline.analysis.comparison import outputs
 from pipeline.analysis.comparison.outputs import Run
 from pipeline.analysis.search.held_out import HeldOut
-from pipeline.analysis.search.plan_trials import Plan
+from pipeline.analysis.search.memory import Plan
 from pipeline.analysis.verdict.judge import Judge
 from pipeline.backends.onnxruntime import Session
 from pipeline.core.artifacts import Budget, Confirmation, OnnxModel, Origin

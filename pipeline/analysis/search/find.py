@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.analysis.search import groups, held_out
-from pipeline.analysis.search.choice import Tried, Wide
+from pipeline.analysis.search.choice import Choice, Tried, Wide, choose
 from pipeline.analysis.search.confirm import Confirmer
 from pipeline.analysis.search.held_out import HeldOut
+from pipeline.analysis.search.latencies import Latencies
+from pipeline.analysis.search.memory import Memory, plan_digest
 from pipeline.analysis.search.plan_search import PlanSearch
-from pipeline.analysis.search.plan_trials import Emulator, Memory, PlanTrials
+from pipeline.analysis.search.plan_trials import Emulator, PlanTrials
 from pipeline.analysis.search.report import told
-from pipeline.analysis.verdict.judge import Judge
+from pipeline.analysis.verdict.judge import Answer, Judge
 from pipeline.backends.onnxruntime import Session
 from pipeline.core import digest, serde
 from pipeline.core.artifacts import Budget, Confirmation, OnnxModel, PrecisionPlan, Samples, SearchResult
@@ -27,6 +30,9 @@ from pipeline.precision.costing.cost import Cost, CostModel
 from pipeline.precision.costing.rates import Rates
 from pipeline.precision.policy import growth
 from pipeline.precision.policy.search_space import Space
+
+FINALISTS = 8
+"""Plans that are built and timed at most, where latency decides: a build takes seconds to minutes."""
 
 RETRIES = 3
 """Plans that are confirmed at most before the default policy's is taken: each look at held-out samples tells a bit."""
@@ -49,6 +55,7 @@ class Question:
         tf32: Whether fp32 products may use TF32.
         rates: Published peak rates of the GPU that costs are counted for.
         memory: Folder that outlives this process.
+        latencies: Latencies on the GPU at hand, which then decide; None where costs are counted.
     """
 
     exported: OnnxModel
@@ -63,6 +70,7 @@ class Question:
     tf32: bool
     rates: Rates
     memory: Path
+    latencies: Latencies | None = None
 
     @property
     def budget(self) -> Budget:
@@ -81,6 +89,7 @@ def search(question: Question, progress: Progress) -> SearchResult:
     """Search, then confirm: the plan that was chosen, then dearer ones, at last the default policy's.
 
     Raises:
+        BuildError: TensorRT refuses every plan that was to be timed.
         PrecisionError: No plan meets the budget on the samples that the search sees.
         CalibrationError: There are no samples to search on besides those that are held out.
     """
@@ -102,7 +111,7 @@ def _searched(question: Question, sides: HeldOut, progress: Progress) -> SearchR
         floor=10.0 ** (-question.budget.sqnr_db / 20.0),
         limit=question.search.trials,
     )
-    choice = search.run()
+    choice, plans = _decided(question, search, progress)
     confirmations: list[tuple[Tried, Confirmation]] = []
     confirmer = Confirmer(
         exported=question.exported,
@@ -114,7 +123,8 @@ def _searched(question: Question, sides: HeldOut, progress: Progress) -> SearchR
         budget=question.budget,
         low=space.evidence.low,
     )
-    for plan in _to_confirm(search, choice.taken):
+    default = next((plan for plan in plans if plan.wide == space.default), search.tried[space.default])
+    for plan in _to_confirm(plans, choice.taken, default):
         progress.note(f"confirming on unseen samples: {plan.label}")
         confirmations.append((plan, confirmer(space.formats(plan.wide))))
         if confirmations[-1][1].passed:
@@ -125,8 +135,10 @@ def _searched(question: Question, sides: HeldOut, progress: Progress) -> SearchR
         search,
         space,
         budget=question.budget,
+        measured_on="" if question.latencies is None else question.latencies.where,
+        priced=plans,
         plan=functools.partial(_plan, question),
-        chosen=chosen if last.passed else search.tried[space.default],
+        chosen=chosen if last.passed else default,
         cheapest=choice.cheapest,
         confirmations=confirmations,
         trials=trials.count,
@@ -135,16 +147,38 @@ def _searched(question: Question, sides: HeldOut, progress: Progress) -> SearchR
     )
 
 
-def _to_confirm(search: PlanSearch, found: Tried) -> list[Tried]:
-    """The plan that was found, then dearer ones that err less or have more in fp32, the default policy's last."""
-    passing = sorted((item for item in search.tried.values() if item.answer.passed), key=lambda item: item.cost.total)
-    chain = [found]
-    for item in passing:
+def _decided(question: Question, search: PlanSearch, progress: Progress) -> tuple[Choice, list[Tried]]:
+    """What is taken, and the plans that are left to take: all that pass, or those whose latency was measured."""
+    choice = search.run()
+    if question.latencies is None:
+        return choice, [item for item in search.tried.values() if item.answer.passed]
+    plans = question.latencies.priced(
+        _finalists(question.space, search, choice), lambda item: question.space.formats(item.wide), progress
+    )
+    return choose(plans, search.tried[search.default]), plans
+
+
+def _finalists(space: Space, search: PlanSearch, choice: Choice) -> list[Tried]:
+    """Plans that are worth a build: the one taken by count, the default policy's, and the frontier's cheapest."""
+    default = search.tried[search.default]
+    plans = [choice.taken, *([default] if default.answer.passed else ())]
+    least = math.inf
+    for item in sorted(search.passing(), key=lambda item: (item.cost.total, item.answer.noise)):
+        if item.answer.noise < least:
+            plans.append(item)
+            least = item.answer.noise
+    distinct = {plan_digest(space.formats(item.wide)): item for item in reversed(plans)}
+    return [item for item in plans if item in distinct.values()][:FINALISTS]
+
+
+def _to_confirm(plans: Iterable[Tried], taken: Tried, default: Tried) -> list[Tried]:
+    """The plan that was taken, then dearer ones that err less or have more in fp32, the default policy's last."""
+    chain = [taken]
+    for item in sorted(plans, key=lambda item: item.cost.total):
         last = chain[-1]
         if item.cost.total > last.cost.total and (item.answer.noise < last.answer.noise or item.wide > last.wide):
             chain.append(item)
     first = chain[:RETRIES]
-    default = search.tried[search.default]
     return first if default in first else [*first, default]
 
 
@@ -176,7 +210,7 @@ def _trials(question: Question, sides: HeldOut, exported: Session, progress: Pro
             "onnxruntime": importlib.metadata.version("onnxruntime-gpu"),
         }
     )
-    return PlanTrials(emulator, judge, Memory(question.memory / f"{key}.jsonl"), progress)
+    return PlanTrials(emulator, judge, Memory(Answer, question.memory / f"{key}.jsonl"), progress)
 
 
 class _Costs:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from pipeline.analysis.search.choice import Tried, Wide
 from pipeline.analysis.search.groups import Group
+from pipeline.analysis.search.memory import plan_digest
 from pipeline.analysis.search.plan_search import PlanSearch
-from pipeline.analysis.search.plan_trials import plan_digest
 from pipeline.core.artifacts import (
     Budget,
     Confirmation,
@@ -19,6 +19,7 @@ from pipeline.core.artifacts import (
     SearchPoint,
     SearchResult,
 )
+from pipeline.precision.costing.cost import Measurement
 from pipeline.precision.policy.search_space import Space
 from pipeline.precision.reducers.differences import decibels
 
@@ -28,6 +29,8 @@ def told(
     space: Space,
     *,
     budget: Budget,
+    measured_on: str,
+    priced: Iterable[Tried],
     plan: Callable[[Wide, Mapping[str, str]], PrecisionPlan],
     chosen: Tried,
     cheapest: Tried,
@@ -36,10 +39,11 @@ def told(
     remembered: int,
     samples: int,
 ) -> SearchResult:
-    """The record of a search that ended with `chosen`."""
-    named = {chosen.wide, cheapest.wide, search.default, *(item.wide for item, _ in confirmations)}
+    """The record of a search that ended with `chosen`; `priced` are the plans that it was chosen from."""
+    latencies = {item.wide: item.cost.measured for item in priced}
+    named = {chosen.wide, cheapest.wide, search.default, *latencies, *(item.wide for item, _ in confirmations)}
     order, position = _distinct(search, space, named)
-    points = _marked([_point(item, position) for item in order])
+    points = _marked([_point(item, position, latencies.get(item.wide)) for item in order])
     purchases = _purchases(search, chosen, cheapest)
     reasons = {
         node: purchase.reason for group, purchase in purchases if purchase.in_plan for node in sorted(group.nodes)
@@ -48,7 +52,7 @@ def told(
         plan=plan(chosen.wide, reasons),
         outcome=Outcome.FOUND if confirmations[-1][1].passed else Outcome.FELL_BACK,
         budget=budget,
-        cost_unit=chosen.cost.unit,
+        cost_unit=search.cost(search.default).unit,
         points=points,
         chosen=position[chosen.wide],
         cheapest=position[cheapest.wide],
@@ -61,6 +65,7 @@ def told(
         trials=trials,
         remembered=remembered,
         samples=samples,
+        measured_on=measured_on,
     )
 
 
@@ -94,7 +99,7 @@ def _distinct(search: PlanSearch, space: Space, wanted: set[Wide]) -> tuple[list
     return [item for _, item in order], {wide: places[numbers] for wide, numbers in same.items()}
 
 
-def _point(tried: Tried, position: Mapping[Wide, int]) -> SearchPoint:
+def _point(tried: Tried, position: Mapping[Wide, int], measured: Measurement | None) -> SearchPoint:
     return SearchPoint(
         label=tried.label,
         cost=tried.cost.total,
@@ -106,6 +111,7 @@ def _point(tried: Tried, position: Mapping[Wide, int]) -> SearchPoint:
         reason=tried.answer.reason,
         changes=tried.changes,
         since=None if tried.since is None or position[tried.since] == position[tried.wide] else position[tried.since],
+        latency_ms=None if measured is None else measured.latency_ms,
     )
 
 

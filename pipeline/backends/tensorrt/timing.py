@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,11 +34,13 @@ class Timing:
     Attributes:
         median_ms: Median.
         p99_ms: 99th percentile.
+        spread_ms: From the first quartile to the third.
         runs: Runs counted; those of the warm-up are not.
     """
 
     median_ms: float
     p99_ms: float
+    spread_ms: float
     runs: int
 
 
@@ -87,8 +89,13 @@ def measure(
             launch()
             stream.synchronize()
         times = [_timed(launch, stream) for _ in range(runs)]
-    median, p99 = np.percentile(times, (50, 99))
-    return Timing(median_ms=float(median), p99_ms=float(p99), runs=runs)
+    return summary(times)
+
+
+def summary(times: Sequence[float]) -> Timing:
+    """What single runs come to, in ms."""
+    first, median, third, p99 = np.percentile(times, (25, 50, 75, 99))
+    return Timing(median_ms=float(median), p99_ms=float(p99), spread_ms=float(third - first), runs=len(times))
 
 
 def _timed(launch: Callable[[], None], stream: Any) -> float:

@@ -77,6 +77,7 @@ class SearchPoint:
         frontier: Whether no other point has both less cost and less noise.
         changes: What it changes, in comparison with the point named by `since`.
         since: Position of that point among `SearchResult.points`, or None for the first.
+        latency_ms: Median latency, where it was built and timed.
     """
 
     label: str
@@ -90,6 +91,7 @@ class SearchPoint:
     frontier: bool = False
     changes: tuple[Change, ...] = ()
     since: int | None = None
+    latency_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +173,7 @@ class SearchResult:
         points: Plans that were tried, cheapest first.
         chosen: Position of `plan` among them.
         cheapest: Position of the cheapest that meets the budget there, of those that `plan` was chosen from.
-        resolution: Difference in cost up to which plans were not told apart.
+        resolution: Difference in cost up to which plans were not told apart; in ms where latencies decided.
         default: Position of the default policy's plan.
         knee: Position of the point of the frontier where more fp32 begins to buy little; None with fewer than three.
         purchases: What each group buys, the one that buys most first.
@@ -180,6 +182,7 @@ class SearchResult:
         trials: Times that the switched graph was run over samples.
         remembered: Trials of an earlier, interrupted run that were not run again.
         samples: Samples that the search saw.
+        measured_on: GPU, its driver and what built plans for it, where latencies decided instead of costs; else "".
     """
 
     plan: PrecisionPlan
@@ -198,6 +201,7 @@ class SearchResult:
     trials: int
     remembered: int = 0
     samples: int
+    measured_on: str = ""
 
     def __post_init__(self) -> None:
         for position in (self.chosen, self.cheapest, self.default, *(item.point for item in self.confirmations)):

@@ -11,6 +11,7 @@ from pipeline.core.spec.data import (
 )
 from pipeline.core.spec.deployment import (
     BuildSpec,
+    CostSource,
     Policy,
     PrecisionSpec,
     SearchSpec,
@@ -32,6 +33,7 @@ __all__ = [
     "AxisRange",
     "BuildSpec",
     "CalibrationSpec",
+    "CostSource",
     "DataSource",
     "EngineSpec",
     "Fit",

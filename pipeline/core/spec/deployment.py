@@ -19,6 +19,13 @@ class Policy(StrEnum):
     SEARCH = "search"
 
 
+class CostSource(StrEnum):
+    """Where a search has from what plans cost."""
+
+    COUNTED = "counted"
+    MEASURED = "measured"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchSpec:
     """What a search for the cheapest plan is allowed (policy `search`).
@@ -30,6 +37,8 @@ class SearchSpec:
         task: Largest worsening of the task metric instead of `task.tolerance`.
         samples: Calibration samples that plans are tried on, the first ones.
         trials: Plans that are tried at most.
+        cost: Whether costs are counted on the graph alone, or plans that are to be decided between are also built for
+            the GPU at hand and timed on it.
     """
 
     sqnr_db: float | None = None
@@ -38,6 +47,7 @@ class SearchSpec:
     task: float | None = None
     samples: int = 8
     trials: int = 100
+    cost: CostSource = CostSource.COUNTED
 
     def __post_init__(self) -> None:
         for name in ("sqnr_db", "atol", "rtol", "task"):

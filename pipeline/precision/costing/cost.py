@@ -19,9 +19,10 @@ Kernels are counted and have no weight of their own, because no launch cost is p
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
@@ -48,6 +49,23 @@ _LOOK_UPS = frozenset({"Gather", "GatherND", "GatherElements"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """How long a plan takes on a GPU.
+
+    Attributes:
+        latency_ms: Median over many runs.
+        spread_ms: Width of the middle half of them: plans that are no further apart are not told apart.
+    """
+
+    latency_ms: float
+    spread_ms: float
+
+    def __post_init__(self) -> None:
+        if not (0 < self.latency_ms < math.inf and 0 <= self.spread_ms < math.inf):
+            raise ValueError(f"a latency must be positive and finite, got {self.latency_ms} ± {self.spread_ms} ms")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
     """What a plan costs.
 
@@ -63,7 +81,7 @@ class Cost:
         attentions_lost: Those that cannot be one kernel.
         fp32_nodes: Nodes that compute in fp32, data movement and constants apart.
         uncounted: Tensors and products whose size is not known, so that they count nothing.
-        latency_ms: Measured instead, or None.
+        measured: How long it takes, where that was measured.
     """
 
     counted: float
@@ -77,27 +95,30 @@ class Cost:
     attentions_lost: int = 0
     fp32_nodes: int = 0
     uncounted: int = 0
-    latency_ms: float | None = None
+    measured: Measurement | None = None
 
     @property
     def total(self) -> float:
         """The one number to compare: measured milliseconds where there are any, else `counted`."""
-        return self.counted if self.latency_ms is None else self.latency_ms
+        return self.counted if self.measured is None else self.measured.latency_ms
 
     @property
     def unit(self) -> str:
         """Unit of `total`."""
-        return UNIT if self.latency_ms is None else "ms"
+        return UNIT if self.measured is None else "ms"
 
     @property
     def resolution(self) -> float:
         """How far `total` may be off beside that of another plan of the graph, in `unit`."""
-        return RESOLUTION * self.counted
+        return RESOLUTION * self.counted if self.measured is None else self.measured.spread_ms
 
     def ties(self, cheaper: Cost) -> bool:
-        """Whether a cheaper plan of the graph may be none: within the resolution, and not by more kernels to launch."""
-        near = self.total - cheaper.total <= max(self.resolution, cheaper.resolution)
-        return near and self.kernels <= cheaper.kernels
+        """Whether a cheaper plan of the graph may be none: within the resolution, and with no more kernels to launch.
+
+        A measurement has the launches in it.
+        """
+        near = self.unit == cheaper.unit and self.total - cheaper.total <= max(self.resolution, cheaper.resolution)
+        return near and (self.measured is not None or self.kernels <= cheaper.kernels)
 
 
 class CostModel:
@@ -157,23 +178,6 @@ class CostModel:
             wider = accumulator is not None and accumulator is not operands
             products[f"{operands} summed in {accumulator}" if wider else str(operands)] += flops
         return dict(products)
-
-
-class MeasuredCost:
-    """Takes what plans cost from a measurement, where there is a GPU: `Cost.total` is its milliseconds.
-
-    Args:
-        model: Counts all the rest.
-        latency: Builds, runs and times the plan of some decisions, in milliseconds.
-    """
-
-    def __init__(self, model: CostModel, latency: Callable[[tuple[Decision, ...]], float]) -> None:
-        self._model, self._latency = model, latency
-
-    def of(self, decisions: Iterable[Decision]) -> Cost:
-        """What a plan costs, measured."""
-        chosen = tuple(decisions)
-        return replace(self._model.of(chosen), latency_ms=self._latency(chosen))
 
 
 class _Preparation:

@@ -348,7 +348,7 @@ function searchPoints(found, top, pick, more) {
   return {
     type: "scatter", x: rows.map((at) => Math.max(found.cost[at] - cheapest, least)), y: rows.map((at) => (broken(at) ? top : Math.max(number(found.noise[at]), 1e-12))),
     text: rows.map((at) => `<b>${escapeText(found.label[at])}</b>${found.names[at] ? ` (${found.names[at]})` : ""}<br>` +
-      `cost ${found.cost[at].toFixed(2)}% of the default plan's<br>${found.wide[at]} fp32 nodes, ${found.casts[at]} casts, ${show.db(number(found.sqnr[at]))}<br>` +
+      `cost ${found.cost[at].toFixed(2)}% of the default plan's${found.latency[at] === null ? "" : `, ${found.latency[at].toFixed(3)} ms`}<br>${found.wide[at]} fp32 nodes, ${found.casts[at]} casts, ${show.db(number(found.sqnr[at]))}<br>` +
       `${found.meets[at] ? "meets the budget" : escapeText(found.reason[at].slice(0, 90))}` +
       found.changes[at].map((change) => `<br>${escapeText(change.slice(0, 80))}`).join("") +
       (found.heldOut[at] ? `<br>held out: ${escapeText(found.heldOut[at].slice(0, 90))}` : "")),
