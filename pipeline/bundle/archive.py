@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import IO
 
 from pipeline.bundle import manifest
-from pipeline.core import digest
 from pipeline.core.errors import BundleError, ShipError
 
 SUFFIX = ".tar.zst"
@@ -62,23 +61,34 @@ def pack(folder: Path, target: Path) -> None:
     Raises:
         ShipError: A file's name is too long.
     """
+    state = hashlib.sha256()
+    with target.open("wb") as file:
+        for piece in _frame(folder):
+            state.update(piece)
+            file.write(piece)
+        file.write(SEAL + state.digest())
+
+
+def _frame(folder: Path) -> Iterator[bytes]:
+    """The compressed tar, piece by piece."""
     import zstandard
 
     parameters = zstandard.ZstdCompressionParameters.from_level(
         LEVEL, window_log=WINDOW_LOG, write_checksum=True, write_content_size=False
     )
-    compressor = zstandard.ZstdCompressor(compression_params=parameters)
-    with target.open("wb") as file, compressor.stream_writer(file, closefd=False) as stream:
-        for path in _ordered(folder):
-            name = path.relative_to(folder).as_posix()
-            stream.write(_header(name, path.stat().st_size, epoch()))
-            with path.open("rb") as source:
-                shutil.copyfileobj(source, stream, CHUNK)
-            stream.write(bytes(-path.stat().st_size % BLOCK))
-        stream.write(bytes(END))
-    seal = SEAL + bytes.fromhex(digest.of_file(target))
-    with target.open("ab") as file:
-        file.write(seal)
+    compressor = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    yield from map(compressor.compress, _tar(folder))
+    yield compressor.flush()
+
+
+def _tar(folder: Path) -> Iterator[bytes]:
+    for path in _ordered(folder):
+        size = path.stat().st_size
+        yield _header(path.relative_to(folder).as_posix(), size, epoch())
+        with path.open("rb") as source:
+            yield from iter(lambda: source.read(CHUNK), b"")
+        yield bytes(-size % BLOCK)
+    yield bytes(END)
 
 
 def epoch() -> int:

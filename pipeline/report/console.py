@@ -136,7 +136,7 @@ def _cause(cause: Cause) -> Padding:
 
 
 def _modules(branches: list[Branch]) -> Table:
-    table = _table("where rounding error is made", ">share", ">layers", ">bad")
+    table = _table("where error is made", ">share", ">layers", ">bad")
     for item in branches:
         name = Text(_tail(".".join(item.path)) or "model")
         table.add_row(name, f"{item.share:.1%}", str(item.layers), str(item.bad))
