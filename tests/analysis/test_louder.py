@@ -59,3 +59,19 @@ def test_behind_a_softmax_the_absolute_error_of_the_scores_counts_and_the_mask_d
     signals = {"s": 64 * scaled, "t": scaled, "m": 8e8, "p": 1.0}
     found = {name: Compared(kept=Difference(elements=8, signal=signal)) for name, signal in signals.items()}
     assert louder(ir.from_onnx_text(ATTENTION), found) == {"p": pytest.approx(allowed)}
+
+
+@pytest.mark.parametrize(("ranked", "allowed"), [("scores", MOST_DB), ("whole", 0.0)])
+def test_what_is_taken_by_rank_may_be_another_of_two_that_tie(ranked, allowed):
+    model = ir.from_onnx_text(f"""
+<ir_version: 10, opset_import: ["" : 20]>
+best (float[2, 4] boxes, float[4] scores, int64[4] whole) => (float[2, 1] y)
+    <int64[4] t, int64[1] i> {{
+    t = ArgMax <axis = 0, keepdims = 1> ({ranked})
+    i = Identity(t)
+    y = Gather <axis = 1> (boxes, i)
+}}
+""")
+    signals = {"boxes": 8.0, "y": 2.0}
+    found = {name: Compared(kept=Difference(elements=round(s), signal=s)) for name, s in signals.items()}
+    assert louder(model, found) == {"y": allowed}

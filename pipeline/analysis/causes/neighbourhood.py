@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import TypeGuard
 
 import onnx_ir as ir
 
 from pipeline.graph.typed import FLOATS
-from pipeline.precision import attention, decomposed_norms, semantics
+from pipeline.precision import attention, decomposed_norms, ranking, semantics
 from pipeline.precision.emulation.emulate import LOW
 from pipeline.precision.semantics import Movement
 
 NORMS = frozenset({"LayerNormalization", "RMSNormalization", "GroupNormalization", "InstanceNormalization", "Softmax"})
-
-RANKERS = frozenset({"ArgMax", "ArgMin", "NonMaxSuppression", "TopK"})
-
-
-def _is_index(value: ir.Value | None) -> TypeGuard[ir.Value]:
-    return value is not None and value.dtype is not None and value.dtype.is_integer()
 
 
 class Neighbourhood:
@@ -76,15 +69,8 @@ class Neighbourhood:
 
     def ranker(self, node: str) -> str | None:
         """The node that ranks floats to make the indices which `node` reads."""
-        waiting = [value for value in (self._nodes[node].inputs if node in self._nodes else ()) if _is_index(value)]
-        while waiting:
-            maker = waiting.pop().producer()
-            if maker is None:
-                continue
-            if maker.op_type in RANKERS:
-                return str(maker.name)
-            waiting += [value for value in maker.inputs if _is_index(value)]
-        return None
+        found = ranking.ranker(self._nodes[node]) if node in self._nodes else None
+        return None if found is None else str(found.name)
 
     def closure(self, nodes: Sequence[str], overflowing: Collection[str]) -> list[str]:
         """`nodes` and whoever reads what overflows, moved about or not: it would be rounded and overflow again."""

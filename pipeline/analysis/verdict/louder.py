@@ -4,8 +4,11 @@
   they read (most of the energy of a convolution may be negative), the same noise is more of it.
 - An exponential makes relative errors of absolute ones: scores of magnitude 10 with an error of a thousandth of that
   give probabilities that are wrong by a hundredth.
+- Where elements are taken by the rank of scores, two that tie but for noise change places, and the whole difference of
+  what they stand for is noise. No element is the right one of the two.
 
-Both follow from the power of the reference's own tensors, so that nothing of the candidate decides what it may differ.
+All follow from the reference alone, its graph and the power of its tensors, so that nothing of the candidate decides
+what it may differ.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from collections.abc import Iterable, Mapping
 import onnx_ir as ir
 
 from pipeline.analysis.comparison.compare import Compared
-from pipeline.precision import semantics
+from pipeline.precision import ranking, semantics
 from pipeline.precision.attention import score_path
 from pipeline.precision.semantics import Movement
 
@@ -49,6 +52,8 @@ def _rise(
 ) -> float | None:
     if node.op_type in ("Softmax", "LogSoftmax", "Exp"):
         return _decibels(min(_exponents(node, compared), default=0.0), 1.0)
+    if exact and ranking.ranker(node) is not None:
+        return MOST_DB
     source = _source(node, compared) if exact else None
     if source is None:
         return None

@@ -6,7 +6,7 @@ claims it.
 
 from __future__ import annotations
 
-from pipeline.precision.rules import angles, discrete, norms, overflow, recurrence, softmax, underflow
+from pipeline.precision.rules import angles, discrete, norms, overflow, ranked, recurrence, softmax, underflow
 from pipeline.precision.rules.claim import Claim, Rule
 
 RULES: dict[str, Rule] = {
@@ -19,6 +19,7 @@ RULES: dict[str, Rule] = {
     "underflow": underflow.claims,
     "angle": angles.claims,
     "discrete": discrete.claims,
+    "ranked": ranked.claims,
 }
 """By name, in the order in which they are asked: the first that claims a node names its rule."""
 

@@ -140,3 +140,85 @@ def test_a_recurrence_is_fp32(decided):
     )
     assert plan["lstm"].reason == "a recurrence: in fp16 its state would be rounded at every step"
     assert (plan["lstm"].operands, plan["lstm"].result) == (FP32, FP32)
+
+
+DETECTOR = """
+detector (float[1, 4, 4, 4] image, float[2, 4, 1, 1] head, float[4, 4, 1, 1] box) => (float[1, 4, 2] boxes)
+    <float half = {0.5}, int64[1] two = {2}, int64[1] axis = {1}, int64[3] flat = {1, -1, 16}, int64[3] all = {1, 4, 2}>
+{
+    [body] x = Conv(image, box)
+    [act] a = Sigmoid(x)
+    [score] s = Conv(a, head)
+    [probability] p = Sigmoid(s)
+    [halve] h = Mul(p, half)
+    [lay] l = Reshape(h, flat)
+    [best] m = ReduceMax <keepdims = 0> (l, axis)
+    [rank] v, i = TopK(m, two)
+    [box] b = Conv(a, box)
+    [spread] e = Reshape(b, flat)
+    [there] j = Unsqueeze(i, axis)
+    [every] k = Expand(j, all)
+    [take] boxes = GatherElements <axis = 2> (e, k)
+}
+"""
+
+
+def test_what_is_ranked_is_fp32_from_the_last_sum_on(decided):
+    plan = decided(DETECTOR)
+    ranked = {name for name, item in plan.items() if item.rule == "ranked"}
+    assert ranked == {"score", "probability", "halve", "lay", "best", "rank"}
+    assert plan["score"].operands is FP32
+    assert plan["score"].reason == "TopK rank ranks it, and what rounding makes equal comes in another order"
+    assert (plan["take"].operands, plan["act"].result) == (FP16, FP16)
+
+
+def test_values_whose_ranks_nobody_reads_may_be_rounded(decided):
+    plan = decided(f"""
+    largest (float[1, 2] x) => (float[1, 1] y) <{W}, int64[1] one = {{1}}> {{
+        [m] h = MatMul(x, w) [t] y, i = TopK(h, one)
+    }}""")
+    assert "ranked" not in rules(plan).values()
+
+
+ROUTER = f"""
+router (float[1, 2] x) => (int64[1] y, float[1, 2] z) <{W}, float[2] b = {{1, 2}}> {{
+    [before] r = MatMul(x, w) [residual] h = Add(x, r) [norm] n = Sigmoid(h)
+    [gate] g = {{gate}}
+    [share] p = Softmax(g)
+    [choose] y = ArgMax <axis = 1, keepdims = 0> (p)
+    [after] z = MatMul(n, w)
+}}
+"""
+
+
+@pytest.mark.parametrize(("gate", "operands"), [("MatMul(n, w)", FP16), ("Gemm(n, w, b)", FP32)])
+def test_a_product_has_an_fp32_result_and_low_operands_unless_it_adds_a_bias(decided, gate, operands):
+    plan = decided(ROUTER.replace("{gate}", gate))
+    assert (plan["gate"].operands, plan["gate"].result) == (operands, FP32)
+    assert plan["choose"].operands is FP32
+    assert plan["norm"].result is FP16
+
+
+def test_a_residual_stream_is_not_followed(decided):
+    plan = decided(
+        f"""
+    pointer (float[1, 2] x) => (int64[1] y, float[1, 2] z) <{W}> {{
+        [m] r = MatMul(x, w) [residual] h = Add(x, r) [again] t = MatMul(h, w) [stream] s = Add(h, t)
+        [choose] y = ArgMax <axis = 1, keepdims = 0> (s) [next] u = MatMul(h, w) [end] z = Add(u, h)
+    }}"""
+    )
+    assert (plan["stream"].result, plan["again"].result) == (FP32, FP16)
+    assert plan["residual"].result is FP16
+
+
+def test_boxes_that_suppress_one_another_are_fp32_too(decided):
+    plan = decided(
+        f"""
+    suppress (float[1, 2, 4] x, float[1, 1, 2] s) => (int64[n, 3] y) <float[4, 4] w = {{{", ".join("1" * 16)}}},
+        float[4] size = {{1, 1, 2, 2}}, int64 most = {{1}}, float[2, 2] v = {{1, 2, 3, 4}}> {{
+        [box] b = MatMul(x, w) [scale] c = Mul(b, size) [score] t = MatMul(s, v) [log] u = Exp(t)
+        [keep] y = NonMaxSuppression(c, u, most)
+    }}"""
+    )
+    assert {name for name, item in plan.items() if item.rule == "ranked"} == {"box", "scale", "score", "log"}
+    assert plan["keep"].operands is FP32
