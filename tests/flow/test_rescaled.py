@@ -9,22 +9,7 @@ import pytest
 from pipeline.runtime import load
 from tests.flow.clone import run_in
 from tests.flow.onnx_engine import spec
-
-WIDTH, HIDDEN = 64, 128
-LOUD = 2.0**15
-"""Factor that half of the hidden channels are planted with, and that the layer after them takes back."""
-
-MODEL = f"""
-<ir_version: 10, opset_import: ["" : 20]>
-loud (float[batch, {WIDTH}] x) => (float[batch, {WIDTH}] y) {{
-    [up] h = MatMul(x, w_up)
-    [bias] hb = Add(h, b_up)
-    [act] a = Gelu(hb)
-    [down] d = MatMul(a, w_down)
-    [residual] r = Add(d, x)
-    [norm] y = LayerNormalization <axis = -1, epsilon = 1e-5> (r, gain, shift)
-}}
-"""
+from tests.loud import WIDTH, net, weights
 
 
 @pytest.fixture(scope="module")
@@ -42,17 +27,9 @@ def shipped(tmp_path_factory):
 
 
 def _model(random):
-    loud = np.where(np.arange(HIDDEN) < HIDDEN // 2, 1.0, LOUD)
-    weights = {
-        "w_up": random.normal(0, 0.1, (WIDTH, HIDDEN)) * loud,
-        "b_up": random.uniform(0.1, 1, HIDDEN) * loud,
-        "w_down": random.normal(0, 0.1, (HIDDEN, WIDTH)) / loud[:, None],
-        "gain": np.ones(WIDTH),
-        "shift": np.zeros(WIDTH),
-    }
-    model = onnx.parser.parse_model(MODEL)
+    model = onnx.parser.parse_model(net("Gelu"))
     model.graph.initializer.extend(
-        onnx.numpy_helper.from_array(array.astype(np.float32), name) for name, array in weights.items()
+        onnx.numpy_helper.from_array(array.astype(np.float32), name) for name, array in weights(random).items()
     )
     return model
 

@@ -31,20 +31,9 @@ from pipeline.stages.convert import convert
 from pipeline.stages.mark import mark
 from pipeline.stages.rescale import rescale
 from pipeline.stages.validate import validate
+from tests.loud import HIDDEN, LOUD, WIDTH, net, weights
 
-WIDTH, HIDDEN = 64, 128
-NET = f"""
-<ir_version: 10, opset_import: ["" : 20]>
-net (float[batch, {WIDTH}] x) => (float[batch, {WIDTH}] y) {{
-    [up] h = MatMul(x, w_up)
-    [bias] hb = Add(h, b_up)
-    [act] a = Relu(hb)
-    [down] d = MatMul(a, w_down)
-    [residual] r = Add(d, x)
-    [norm] y = LayerNormalization <axis = -1, epsilon = 1e-5> (r, gain, shift)
-}}"""
-LOUD = 2.0**15
-"""Factor that the second half of the hidden channels is planted with."""
+NET = net("Relu")
 INPUTS = {"x": InputSpec(dtype="float32", axes=("batch", WIDTH))}
 AXES = {"batch": AxisRange(min=1, opt=8, max=64)}
 REAL = Provenance(source="test", digest="0" * 64, licence="MIT", real=True)
@@ -63,19 +52,10 @@ class Line:
 
     def __init__(self, folder, spec=None, change=None, text=NET):
         random = np.random.default_rng(0)
-        loud = np.where(np.arange(HIDDEN) < HIDDEN // 2, 1.0, LOUD)
-        weights = {
-            "w_up": random.choice((-1, 1), (WIDTH, HIDDEN)) * random.uniform(0.02, 0.2, (WIDTH, HIDDEN)) * loud,
-            "b_up": random.uniform(0.1, 1, HIDDEN) * loud,
-            "w_down": random.choice((-1, 1), (HIDDEN, WIDTH))
-            * random.uniform(0.02, 0.2, (HIDDEN, WIDTH))
-            / loud[:, None],
-            "gain": np.ones(WIDTH),
-            "shift": np.zeros(WIDTH),
-        }
+        planted = weights(random)
         if change is not None:
-            change(weights)
-        tensors = [ir.tensor(a.astype(np.float32), name=name) for name, a in weights.items() if f"{name}" in text]
+            change(planted)
+        tensors = [ir.tensor(a.astype(np.float32), name=name) for name, a in planted.items() if f"{name}" in text]
         model = ir.from_onnx_text(text, initializers=tensors)
         infer(model)
         self.folder, self.spec, self.heard = folder, spec or PrecisionSpec(), Heard()
