@@ -42,7 +42,8 @@ class Facts:
         task: The task metric, the worse of both; None where there is none.
         worsening: By how much that is worse than in fp32, as a spec's tolerance counts it; negative where it is better.
         masked_nan: NaN in the outputs where nothing of the first held-out sample is a valid token; None without a mask.
-        fp32_nodes: Nodes that compute in fp32; a product of operands that are only widened is not one.
+        fp32_nodes: Nodes that compute in fp32, as `Cost.fp32_nodes` counts them: a product, or a sum of elements, whose
+            operands are only widened is none, because it only sums in fp32.
         casts: Casts between float formats.
         sum_casts: Those of them that only ask for fp32 sums: they widen a product's operands and narrow its result, and
             TensorRT takes them into the product.
@@ -95,7 +96,7 @@ def gather(
         task=task,
         worsening=_worsening(spec, reference, task),
         masked_nan=_masked(runs, exported, spec, samples.validation.batches[0]),
-        fp32_nodes=sum(_is_wide(node) for node in mixed.graph),
+        fp32_nodes=fp32_nodes(mixed),
         casts=sum(_casts_floats(node) for node in mixed.graph),
         sum_casts=sum(_asks_for_sums(node) for node in mixed.graph),
         kernels=kernels,
@@ -167,12 +168,17 @@ def _asks_for_sums(node: ir.Node) -> bool:
     )
 
 
+def fp32_nodes(mixed: ir.Model) -> int:
+    """Nodes that compute in fp32, as `Facts` counts them."""
+    return sum(_is_wide(node) for node in mixed.graph)
+
+
 def _is_wide(node: ir.Node) -> bool:
     row = semantics.TABLE.get(node.op_type)
     if row is None or row.movement in (Movement.EXACT, Movement.INTEGER) or node.op_type == "Cast":
         return False
     operands = [value for value in node.inputs if value is not None and value.dtype in FLOATS]
-    if row.op in WEIGHTED and operands and all(_is_widened(value) for value in operands):
+    if row.sums and operands and all(_is_widened(value) for value in operands):
         return False
     return (operands[0] if operands else node.outputs[0]).dtype is ir.DataType.FLOAT
 

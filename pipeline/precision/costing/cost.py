@@ -79,7 +79,8 @@ class Cost:
         kernels: Kernels expected.
         attentions: Attention cores.
         attentions_lost: Those that cannot be one kernel.
-        fp32_nodes: Nodes that compute in fp32, data movement and constants apart.
+        fp32_nodes: Nodes that compute in fp32, data movement and constants apart. One that sums what was low is none:
+            its operands are widened only to be summed in fp32.
         uncounted: Tensors and products whose size is not known, so that they count nothing.
         measured: How long it takes, where that was measured.
     """
@@ -231,6 +232,7 @@ class _Preparation:
         return Step(
             name=str(node.name),
             weighted=row.op in WEIGHTED,
+            sums=row.sums,
             is_cast=node.op_type == "Cast",
             operands=operands,
             results=results,

@@ -22,6 +22,7 @@ class Step:
     Attributes:
         name: Its name.
         weighted: Whether it is a product, as tensor cores run it.
+        sums: Whether it sums products or elements.
         is_cast: Whether the graph itself casts here.
         operands: Float operands, each with whether it stays fp32 whatever the node's format.
         results: Float results, likewise.
@@ -33,6 +34,7 @@ class Step:
 
     name: str
     weighted: bool
+    sums: bool
     is_cast: bool
     operands: tuple[tuple[int, bool], ...]
     results: tuple[tuple[int, bool], ...]
@@ -124,6 +126,7 @@ class _Walk:
         self.steps, self.tensors, self.decisions = structure.steps, structure.tensors, decisions
         self.kernel = [step.kernel for step in self.steps]
         self.held = [Format.FP32] * len(self.tensors)
+        self.low: set[int] = set()
         self.demands: dict[int, list[_Demand]] = {}
         self.copies: set[tuple[object, Format]] = set()
         self.converted: set[Copy] = set()
@@ -170,7 +173,12 @@ class _Walk:
             self.found.products[decision.operands or Format.FP32, decision.accumulator] += step.flops
         else:
             self.found.elementwise += step.flops
-        self.found.fp32_nodes += step.counts and (decision.operands or decision.result) is Format.FP32
+        wide = (decision.operands or decision.result) is Format.FP32
+        self.found.fp32_nodes += step.counts and wide and not self._only_sums(step)
+
+    def _only_sums(self, step: Step) -> bool:
+        """Whether all that a node sums was low: in the graph it is then a low one that sums in fp32."""
+        return step.sums and bool(step.operands) and all(index in self.low for index, _ in step.operands)
 
     def _read(self, position: int, step: Step, decision: Decision) -> None:
         kernel, operands = self.kernel[position], decision.operands or Format.FP32
@@ -213,6 +221,8 @@ class _Walk:
             tensor, result = self.tensors[index], decision.result or Format.FP32
             computed = result if step.is_cast else (decision.accumulator or decision.operands or result)
             self.held[index] = result
+            if {computed, result} & _LOW:
+                self.low.add(index)
             if computed is not result:
                 self.found.casts += 1
                 if not step.weighted and step.kernel is not None:
