@@ -19,16 +19,12 @@ class MetricInfo:
 
     Attributes:
         name: In words.
-        unit: Unit of `value`.
-        worsening_unit: Unit of `worsening` and so of a spec's tolerance.
-        higher_is_better: Direction.
+        higher_is_better: Direction of `value`.
         labels: Names of the labels that it needs in every batch.
         meter: Makes a fresh meter.
     """
 
     name: str
-    unit: str
-    worsening_unit: str
     higher_is_better: bool
     labels: tuple[str, ...]
     meter: Callable[[], Meter]
@@ -42,35 +38,25 @@ def measure(metric: Metric) -> Meter:
 METRICS: dict[Metric, MetricInfo] = {
     Metric.SIMILARITY: MetricInfo(
         name="correlation of embedding similarity with human ratings",
-        unit="Pearson r",
-        worsening_unit="absolute",
         higher_is_better=True,
         labels=(LABEL,),
         meter=Similarity,
     ),
-    Metric.PERPLEXITY: MetricInfo(
-        name="perplexity", unit="", worsening_unit="relative", higher_is_better=False, labels=(), meter=Perplexity
-    ),
+    Metric.PERPLEXITY: MetricInfo(name="perplexity", higher_is_better=False, labels=(), meter=Perplexity),
     Metric.TOP1: MetricInfo(
         name="top-1 accuracy",
-        unit="share",
-        worsening_unit="absolute",
         higher_is_better=True,
         labels=(LABEL,),
         meter=Accuracy,
     ),
     Metric.AGREEMENT: MetricInfo(
         name="agreement with labels",
-        unit="share",
-        worsening_unit="absolute",
         higher_is_better=True,
         labels=(LABEL,),
         meter=Accuracy,
     ),
     Metric.SPEECH: MetricInfo(
         name="probability given to the truth (speech or none)",
-        unit="probability",
-        worsening_unit="absolute",
         higher_is_better=True,
         labels=(LABEL,),
         meter=Speech,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
 
 import onnx_ir as ir
 
@@ -55,10 +54,6 @@ class Evidence:
     def usable(self) -> float:
         """Largest calibrated magnitude that counts as safe in the low format."""
         return self.low.limits.largest / self.spec.overflow_margin
-
-    def admits_low(self, node: ir.Node) -> bool:
-        """Whether ONNX types the node in the low format."""
-        return self.admits(node, self.low)
 
     def admits(self, node: ir.Node, format_: Format) -> bool:
         """Whether ONNX types the node in a format."""
@@ -142,11 +137,6 @@ def float_results(node: ir.Node, row: OpSemantics) -> Iterator[ir.Value]:
     for position, value in enumerate(node.outputs):
         if is_float(value) and position not in row.fp32_results:
             yield value
-
-
-def touches_float(node: ir.Node, row: OpSemantics) -> bool:
-    """Whether there is anything to decide for a node."""
-    return next(chain(float_operands(node, row), float_results(node, row)), None) is not None
 
 
 def _require_in_range(ranges: ActivationRanges, given: Given) -> None:

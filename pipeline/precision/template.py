@@ -7,8 +7,6 @@ from functools import cache
 
 import onnx_ir as ir
 
-DOMAIN = "pipeline"
-
 HEAD = """
 <ir_version: 10, opset_import: ["" : 20, "pipeline" : 1]>
 unused (float x) => (float y) {{ y = Identity(x) }}

@@ -15,7 +15,7 @@ from pipeline.regress.baseline import Output, Task
 from pipeline.regress.compare import Change, Comparison, compare
 from tests.regress.figures import BASELINE, figures, module, with_module, with_plan
 
-INF, NAN = math.inf, math.nan
+NAN = math.nan
 
 REGRESSED = dataclasses.replace(
     with_module("encoder.norm", own_db=40.0, sqnr_db=40.0, nodes={"pow": "Pow fp16, by user"}),

@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 Vector = npt.NDArray[np.float64]
 
-INFINITE = np.array([np.inf])
 TINY = 2.0**-24
 """Added to what rounding may change: results near zero may become subnormal. fp16's smallest number; fp32's is less."""
 
