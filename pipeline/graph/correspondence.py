@@ -67,6 +67,7 @@ def _inverse(fate: Fate, now: str) -> Fate:
         exponents=tuple(-exponent for exponent in fate.exponents),
         axis=axis,
         layout=layout,
+        masked=fate.masked,
         reason=fate.reason,
     )
 
@@ -109,6 +110,7 @@ def _then(first: Fate, second: Fate) -> Fate:
         exponents=exponents,
         axis=axis,
         layout=_compose_layouts(first.layout, second.layout),
+        masked=first.masked if second.masked is None else second.masked,
         reason="; ".join(reasons) or None,
     )
 

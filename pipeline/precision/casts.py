@@ -9,6 +9,8 @@ Names (all later stages rely on them):
   what they are only where the widening Casts are the product's own: shared by two, they become fp32 products.
 - `x::raw` is what a node computed in a wider format than its result's; `x` is cast from it.
 - A Cast that makes the tensor t is the node `cast::t`.
+- `x::held` is a tensor with masked elements before it is cast to a narrow format, `x::unheld` what a node made of them
+  before they are held (see `masks`). The Max that makes the tensor t is the node `hold::t`.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+import numpy as np
 import onnx_ir as ir
 
 from pipeline.core.artifacts import Decision, Fate
@@ -24,6 +27,7 @@ from pipeline.core.formats import Format
 from pipeline.graph import io, modules
 from pipeline.precision import semantics, typed_attributes
 from pipeline.precision.admitted import admits
+from pipeline.precision.masks import COUNTS, MASKED
 from pipeline.precision.semantics import WEIGHTED, Movement, OpSemantics
 from pipeline.precision.weights import onnx_type, rounded
 
@@ -32,7 +36,8 @@ def apply(model: ir.Model, decisions: Iterable[Decision]) -> tuple[Fate, ...]:
     """Insert the casts that `decisions` ask for into `model`, which is fp32 and is changed in place.
 
     Returns:
-        No fates: every tensor of the model keeps its name, scale and layout.
+        Fates of tensors with masked elements that are other numbers in a narrow format; every tensor of the model keeps
+        its name, scale and layout.
 
     Raises:
         GraphError: `model` is not fp32.
@@ -46,7 +51,7 @@ def apply(model: ir.Model, decisions: Iterable[Decision]) -> tuple[Fate, ...]:
         typing.connect(node, decision, row)
         typing.retype(node, decision, row)
     typing.store_weights()
-    return ()
+    return tuple(typing.fates)
 
 
 def computes_in(decision: Decision) -> Format | None:
@@ -97,6 +102,8 @@ class _Typing:
         stored: Format of each float value that is not fp32.
         copies: Copies of values in other formats.
         widened: Copies in fp32 that one product alone reads.
+        floors: Smallest element of tensors with masked elements in a narrow format, by name.
+        fates: Of such tensors.
     """
 
     graph: ir.Graph
@@ -104,11 +111,14 @@ class _Typing:
     stored: dict[ir.Value, Format] = field(default_factory=dict)
     copies: dict[tuple[ir.Value, Format], ir.Value] = field(default_factory=dict)
     widened: dict[tuple[ir.Value, ir.Node], ir.Value] = field(default_factory=dict)
+    floors: dict[str, float] = field(default_factory=dict)
+    fates: list[Fate] = field(default_factory=list)
 
     def connect(self, node: ir.Node, decision: Decision, row: OpSemantics) -> None:
         """Give `node` its float operands in the formats of its decision."""
         if row.movement is Movement.INTEGER:
             return
+        self.floors |= {floor.tensor: floor.value for floor in decision.floors}
         operands = decision.operands or Format.FP32
         held = operands if node.op_type == "Cast" else decision.accumulator or operands
         for position, value in enumerate(node.inputs):
@@ -132,6 +142,11 @@ class _Typing:
         if results and computed is not Format.FP32:
             typed_attributes.set_result_type(node, computed)
         for value in results:
+            masked = str(value.name) in self.floors and not {computed, result} <= {Format.FP32}
+            if masked:
+                self.fates.append(_masked(value))
+            if masked and row.movement is not Movement.EXACT:
+                value = self._hold_result(value, computed)
             self._retype_value(value, computed, result)
 
     def store_weights(self) -> None:
@@ -143,6 +158,33 @@ class _Typing:
             if self.graph.initializers.get(name) is weight and low is not Format.FP32:
                 del self.graph.initializers[name]
                 _rename_weight(self.graph, copy, name)
+
+    def _hold_result(self, value: ir.Value, computed: Format) -> ir.Value:
+        """What takes the place of a sum with masked elements: the same, never under its floor."""
+        name, uses, is_output = str(value.name), tuple(value.uses()), value.is_graph_output()
+        value.name = f"{name}::unheld"
+        self._hold(value, computed)
+        held = self._max(value, self.floors[name], name)
+        for node, position in uses:
+            node.replace_input_with(position, held)
+        if is_output:
+            _replace_output(self.graph, value, held)
+        return held
+
+    def _max(self, value: ir.Value, floor: float, name: str) -> ir.Value:
+        """`value`, never under `floor`, right after what makes it."""
+        format_ = self._format(value)
+        key = f"floor::{floor:g}::{format_}"
+        if key not in self.graph.initializers:
+            tensor = rounded(ir.tensor(np.array(floor, np.float32), name=key), format_, key)
+            limit = ir.Value(name=key, shape=ir.Shape([]), const_value=tensor)
+            self._hold(limit, format_)
+            self.graph.register_initializer(limit)
+        held = ir.Value(name=name, shape=_shape(value))
+        node = ir.node("Max", [value, self.graph.initializers[key]], outputs=[held], name=f"hold::{name}")
+        self._hold(held, format_)
+        self._insert(node, value)
+        return held
 
     def _retype_value(self, value: ir.Value, computed: Format, result: Format) -> None:
         name, is_output, uses = str(value.name), value.is_graph_output(), tuple(value.uses())
@@ -182,7 +224,10 @@ class _Typing:
         if (value, target) not in self.copies:
             low_weight = _is_weight(value) and self._format(value) is Format.FP32
             make = self._store if low_weight else self._cast
-            self.copies[value, target] = make(value, target, self._copy_name(value, target))
+            name = self._copy_name(value, target)
+            floor = self.floors.get(str(value.name)) if self._format(value) is Format.FP32 else None
+            source = value if floor is None or low_weight else self._max(value, floor, f"{value.name}::held")
+            self.copies[value, target] = make(source, target, name)
         return self.copies[value, target]
 
     def _copy_name(self, value: ir.Value, target: Format) -> str:
@@ -198,27 +243,33 @@ class _Typing:
         copy = ir.Value(name=name, shape=_shape(value))
         node = ir.node("Cast", [value], {"to": onnx_type(target)}, outputs=[copy], name=f"cast::{name}")
         self._hold(copy, target)
+        self._insert(node, value)
+        return copy
+
+    def _insert(self, node: ir.Node, value: ir.Value) -> None:
+        """Put `node`, which reads `value`, right after what makes it."""
         producer = value.producer()
         if producer is not None:
             modules.inherit(node, producer)
             self.graph.insert_after(producer, node)
         else:
             self._insert_first(value, node)
-        return copy
 
-    def _insert_first(self, value: ir.Value, cast: ir.Node) -> None:
-        reader = next((use.node for use in value.uses() if use.node is not cast), None)
+    def _insert_first(self, value: ir.Value, added: ir.Node) -> None:
+        reader = next((use.node for use in value.uses() if use.node is not added), None)
         if reader is not None:
-            modules.inherit(cast, reader)
+            modules.inherit(added, reader)
         if self.first is None:
             raise ValueError(f"nothing in the graph reads {value.name}")
-        self.graph.insert_before(self.first, cast)
+        self.graph.insert_before(self.first, added)
 
     def _store(self, weight: ir.Value, target: Format, name: str) -> ir.Value:
         """`weight` rounded once and stored beside it."""
         tensor = weight.const_value
         if tensor is None:
             raise GraphError("an initializer has no value", where=f"tensor {weight.name}")
+        if (floor := self.floors.get(str(weight.name))) is not None:
+            tensor = ir.tensor(np.maximum(tensor.numpy(), np.float32(floor)))
         copy = ir.Value(name=name, shape=_shape(weight), const_value=rounded(tensor, target, name))
         self._hold(copy, target)
         self.graph.register_initializer(copy)
@@ -233,6 +284,11 @@ class _Typing:
 
     def _is_float(self, value: ir.Value) -> bool:
         return value in self.stored or value.dtype is ir.DataType.FLOAT
+
+
+def _masked(value: ir.Value) -> Fate:
+    name = str(value.name)
+    return Fate(tensor=name, now=name, masked=COUNTS, reason=f"masked elements are held at {MASKED:g}, and count as 0")
 
 
 def _is_weight(value: ir.Value) -> bool:

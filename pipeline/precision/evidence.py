@@ -13,10 +13,11 @@ from pipeline.core.formats import Format
 from pipeline.core.spec import PrecisionSpec
 from pipeline.graph import io
 from pipeline.graph.typed import require_typed
-from pipeline.precision import attention, bounds, reach, semantics
+from pipeline.precision import attention, bounds, masks, reach, semantics
 from pipeline.precision.admitted import admits
 from pipeline.precision.bounds import Bound, Given, extents
 from pipeline.precision.bounds.extents import Extent
+from pipeline.precision.masks import Masks
 from pipeline.precision.reach import Reach
 from pipeline.precision.semantics import Movement, OpSemantics
 
@@ -34,6 +35,7 @@ class Evidence:
         reaches: Tensors that a constant may push beyond what calibration saw.
         bounds: What each tensor holds for any input that the spec admits.
         cores: Attention cores.
+        masks: Masked scores that a narrow format can hold, and those that it cannot.
     """
 
     model: ir.Model
@@ -44,6 +46,7 @@ class Evidence:
     reaches: dict[ir.Value, Reach]
     bounds: dict[ir.Value, Bound]
     cores: tuple[attention.Core, ...]
+    masks: Masks
 
     @property
     def low(self) -> Format:
@@ -85,15 +88,18 @@ def gather(model: ir.Model, ranges: ActivationRanges, spec: PrecisionSpec, given
     rows = {node: semantics.of(node, model.functions.keys()) for node in model.graph}
     require_typed(model)
     known = extents.of_graph(model.graph, ranges)
+    reaches = reach.of_graph(model.graph, known, largest=spec.low.limits.largest, margin=spec.overflow_margin)
+    bounded = bounds.of_graph(model, known, given, spec.low)
     evidence = Evidence(
         model=model,
         spec=spec,
         rows=rows,
         extents=known,
         unobserved=ranges.unobserved,
-        reaches=reach.of_graph(model.graph, known, largest=spec.low.limits.largest, margin=spec.overflow_margin),
-        bounds=bounds.of_graph(model, known, given, spec.low),
+        reaches=reaches,
+        bounds=bounded,
         cores=attention.cores(model.graph),
+        masks=masks.find(model.graph, known, bounded, reaches, spec.overflow_margin),
     )
     _require_observed(evidence)
     return evidence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.core.artifacts import Check, OnnxModel, PrecisionPlan, Rescaled
+from pipeline.core.artifacts import Check, Fate, OnnxModel, PrecisionPlan, Rescaled
 from pipeline.core.errors import PrecisionError
 from pipeline.core.progress import Progress
 from pipeline.core.stage import stage
@@ -25,7 +25,7 @@ def convert(
 
     Returns:
         The mixed model: same interface, same tensor names (`pipeline.precision.casts` says how copies are named), and
-        the fates of the tensors of `reference` that it holds scaled.
+        the fates of the tensors of `reference` that it holds scaled, or masked with finite numbers.
 
     Raises:
         PrecisionError: The plan was made for another model, or asks for what ONNX has no types for.
@@ -47,7 +47,9 @@ def convert(
     path = io.save(model, out)
     if source is not reference:
         fates = correspondence.compose(correspondence.tensor_names(io.load(reference.path)), source.fates, fates)
-    return io.describe(model, path, provenance=reference.provenance, fates=fates, checks=_checks(rescaled))
+    return io.describe(
+        model, path, provenance=reference.provenance, fates=fates, checks=(*_checks(rescaled), *_masks(fates))
+    )
 
 
 def _checks(rescaled: Rescaled | None) -> tuple[Check, ...]:
@@ -59,3 +61,15 @@ def _checks(rescaled: Rescaled | None) -> tuple[Check, ...]:
     summary = f"{len(done)} of {len(rescaled.layers)} linear layers out of range are held times powers of two"
     told = Check(name="rescaled", passed=True, summary=summary, notes=tuple(done), unobservable=tuple(refused))
     return (told,) if rescaled.equality is None else (told, rescaled.equality)
+
+
+def _masks(fates: tuple[Fate, ...]) -> tuple[Check, ...]:
+    """Which tensors hold finite numbers where they are masked, for the report; nothing where none does."""
+    told = [f"{fate.tensor}: {fate.reason}" for fate in fates if fate.masked is not None]
+    if not told:
+        return ()
+    summary = (
+        f"{len(told)} tensors of masked scores are in a narrow format, finite and with the same probabilities; where a "
+        "side is masked, comparisons take 0 for it"
+    )
+    return (Check(name="masks", passed=True, summary=summary, notes=tuple(told)),)

@@ -27,6 +27,7 @@ from pipeline.core.artifacts.models import (
 from pipeline.core.artifacts.precision import (
     Basis,
     Decision,
+    Floor,
     Growing,
     PrecisionPlan,
 )
@@ -96,6 +97,7 @@ __all__ = [
     "Extreme",
     "Fate",
     "Files",
+    "Floor",
     "FusionBaseline",
     "GpuAtHand",
     "GpuCheck",

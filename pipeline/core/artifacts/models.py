@@ -35,6 +35,7 @@ class Fate:
         exponents: Exponents that come on top of `exponent`, one a channel; empty where all channels have the same.
         axis: Axis of `now` along which `exponents` lie, counted from the end (-1 is the last).
         layout: Permutation of axes that was applied: axis i of `now` is axis layout[i] of `tensor`; None for none.
+        masked: Where not None, elements of both up to this number are masked, and differ in nothing that counts.
         reason: Why it is gone or changed; required where `now` is None.
     """
 
@@ -44,6 +45,7 @@ class Fate:
     exponents: tuple[int, ...] = ()
     axis: int = -1
     layout: tuple[int, ...] | None = None
+    masked: float | None = None
     reason: str | None = None
 
     def __post_init__(self) -> None:

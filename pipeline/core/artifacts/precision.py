@@ -26,6 +26,19 @@ class Basis(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Floor:
+    """What a narrow format holds instead of the huge negative elements of a mask (see `pipeline.precision.masks`).
+
+    Attributes:
+        tensor: Name of the tensor.
+        value: Its smallest element in a narrow format.
+    """
+
+    tensor: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """The precision of one node.
 
@@ -43,6 +56,7 @@ class Decision:
             observed, or nothing is stored low.
         bound: Largest magnitude that its values can have for any input; infinite where none is known, None where
             nothing is stored low.
+        floors: Tensors with masked elements that a node in a narrow format reads or makes, and what holds them there.
     """
 
     node: str
@@ -56,6 +70,7 @@ class Decision:
     basis: Basis = Basis.RULE
     margin: float | None = None
     bound: float | None = None
+    floors: tuple[Floor, ...] = ()
 
     @property
     def at_risk(self) -> bool:

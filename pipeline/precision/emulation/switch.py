@@ -194,6 +194,14 @@ class _Writer:
         """`body`, which stands for `node` alone, on what stands for the operands of `node`."""
         operands = dict.fromkeys(value for value in node.inputs if value is not None)
         scope = {new: self.bound[old] for new, old in zip(body.inputs, operands, strict=True)}
+        for weight in body.initializers.values():
+            scope[weight] = ir.Value(
+                name=f"{name}::{weight.name}",
+                type=template.copy_of_type(weight),
+                shape=weight.shape,
+                const_value=weight.const_value,
+            )
+            self.weights.append(scope[weight])
         nodes = [template.copy_node(inner, scope, f"{name}::") for inner in body]
         return ir.Graph([], [scope[value] for value in body.outputs], nodes=nodes, name=name)
 

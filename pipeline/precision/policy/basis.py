@@ -27,9 +27,9 @@ def decided(evidence: Evidence, node: ir.Node, draft: Draft) -> Decision:
     stored = list(_stored_low(evidence, node, draft))
     return replace(
         draft.decision(node),
-        basis=_basis(evidence, draft, stored),
-        margin=_margin(evidence, stored),
-        bound=max((_bound(evidence, value) for value, _ in stored), default=None),
+        basis=_basis(evidence, node, draft, stored),
+        margin=_margin(evidence, node, stored),
+        bound=max((_bound(evidence, value, node) for value, _ in stored), default=None),
     )
 
 
@@ -38,11 +38,11 @@ def proves(evidence: Evidence, value: ir.Value, format_: Format) -> bool:
     return _bound(evidence, value) <= format_.limits.largest
 
 
-def _basis(evidence: Evidence, draft: Draft, stored: list[Stored]) -> Basis:
+def _basis(evidence: Evidence, node: ir.Node, draft: Draft, stored: list[Stored]) -> Basis:
     if draft.rule in TOLD:
         return Basis.USER
     if stored:
-        proven = all(proves(evidence, value, format_) for value, format_ in stored)
+        proven = all(_bound(evidence, value, node) <= format_.limits.largest for value, format_ in stored)
         return Basis.PROOF if proven else Basis.SAMPLES
     if draft.rule == "constant":
         return Basis.PROOF
@@ -58,16 +58,25 @@ def _stored_low(evidence: Evidence, node: ir.Node, draft: Draft) -> Iterator[Sto
         yield from ((value, draft.result) for value in float_results(node, row))
 
 
-def _margin(evidence: Evidence, stored: list[Stored]) -> float | None:
+def _margin(evidence: Evidence, node: ir.Node, stored: list[Stored]) -> float | None:
     """The least factor between what was observed and what the format holds; None where nothing was observed."""
     found = [
-        format_.limits.largest / magnitude if (magnitude := evidence.extents[value].magnitude) else math.inf
+        format_.limits.largest / magnitude if (magnitude := _seen(evidence, value, node)) else math.inf
         for value, format_ in stored
         if value in evidence.extents
     ]
     return min(found, default=None)
 
 
-def _bound(evidence: Evidence, value: ir.Value) -> float:
+def _seen(evidence: Evidence, value: ir.Value, node: ir.Node) -> float:
+    """Largest magnitude that calibration saw; of masked scores what a narrow format holds of them."""
+    held = evidence.masks.of(node, value)
+    return evidence.extents[value].magnitude if held is None else held.magnitude
+
+
+def _bound(evidence: Evidence, value: ir.Value, node: ir.Node | None = None) -> float:
+    held = None if node is None else evidence.masks.of(node, value)
+    if held is not None:
+        return held.magnitude if held.proven else math.inf
     bound = evidence.bounds.get(value)
     return math.inf if bound is None else bound.magnitude

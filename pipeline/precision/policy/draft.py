@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
-from pipeline.core.artifacts import Decision
+from pipeline.core.artifacts import Decision, Floor
 from pipeline.core.formats import Format
 from pipeline.graph import modules
 
@@ -23,6 +23,7 @@ class Draft:
         reasons: Why; the first is the rule's.
         claimed: Whether a rule decided it, so that it does not follow its neighbours.
         pinned: Whether the user or the model itself decided it, so that nothing else may change it.
+        floors: What holds masked elements where the node is in a narrow format.
     """
 
     operands: Format | None
@@ -32,6 +33,7 @@ class Draft:
     reasons: list[str]
     claimed: bool = False
     pinned: bool = False
+    floors: tuple[Floor, ...] = ()
 
     @property
     def computes_in(self) -> Format | None:
@@ -68,4 +70,5 @@ class Draft:
             result=self.result,
             rule=self.rule,
             reason="; ".join(self.reasons),
+            floors=self.floors,
         )

@@ -32,6 +32,8 @@ def _candidates(evidence: Evidence, decisions: Iterable[Decision], ranges: Activ
             continue
         limit = decision.result.limits.largest
         for value in float_results(nodes[decision.node], evidence.rows[nodes[decision.node]]):
+            if evidence.masks.of(nodes[decision.node], value) is not None:
+                continue  # what was masked, and when that was first seen, says nothing
             seen = ranges.tensors.get(str(value.name))
             near = seen is not None and seen.magnitude * evidence.spec.overflow_margin * NEAR >= limit
             if seen is not None and near and not proves(evidence, value, decision.result):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from pipeline.core.artifacts import Decision
+from pipeline.core.artifacts import Decision, Floor
 from pipeline.core.errors import PrecisionError
 from pipeline.core.formats import Format
 from pipeline.core.spec import Policy
@@ -77,6 +77,7 @@ class Decider:
         if self._settles:
             _fix_accumulators(self._evidence, drafts)
             self._neighbours.settle(drafts)
+            _hold_masks(self._evidence, drafts)
         _tell_of_rescaling(drafts)
         return drafts
 
@@ -85,6 +86,16 @@ def _tell_of_rescaling(drafts: Drafts) -> None:
     for node, draft in drafts.items():
         if modules.RESCALED in node.metadata_props:
             draft.reasons.append(node.metadata_props[modules.RESCALED])
+
+
+def _hold_masks(evidence: Evidence, drafts: Drafts) -> None:
+    """Let narrow nodes between a mask and its Softmax read and make finite numbers."""
+    for node, held in evidence.masks.held.items():
+        draft = drafts[node]
+        formats = {draft.result if value.producer() is node else draft.operands for value in held}
+        if formats - {None, Format.FP32}:
+            draft.floors = tuple(Floor(tensor=str(value.name), value=item.floor) for value, item in held.items())
+            draft.reasons.append(evidence.masks.reasons[node])
 
 
 def uniform(model: ir.Model, format_: Format) -> tuple[Decision, ...]:

@@ -173,6 +173,13 @@ class _Builder:
             made = self.alone.get(target, self.bound_c[target])
             alone = reference if made is reference else self._as_reference(name, made, "alone")
         candidate = self._as_reference(name, self.bound_c[target], "candidate")
+        fate = self.fates.get(name)
+        if fate is not None and fate.masked is not None:
+            same = alone is reference
+            reference = self._unmasked(reference, fate.masked, f"{REFERENCE}{name}")
+            candidate = self._unmasked(candidate, fate.masked, f"candidate::{name}")
+            if alone is not None:
+                alone = reference if same else self._unmasked(alone, fate.masked, f"alone::{name}")
         self.pairs.append(Pair(tensor=name, reference=reference, candidate=candidate, alone=alone))
 
     def _as_reference(self, name: str, made: ir.Value, side: str) -> ir.Value:
@@ -187,6 +194,19 @@ class _Builder:
             made = self._add("Transpose", [made], f"{side}::{name}::layout", perm=inverse)
             made.shape = sizes
         return made
+
+    def _unmasked(self, value: ir.Value, masked: float, name: str) -> ir.Value:
+        """`value` with zeros where it is masked: there the two sides hold different numbers that mean the same."""
+        limit, zero = (
+            ir.val(f"{name}::{what}", const_value=ir.tensor(np.array(number, np.float32)))
+            for what, number in (("masked_up_to", masked), ("zero", 0.0))
+        )
+        self.weights += [limit, zero]
+        counts = self._add("Greater", [value, limit], f"{name}::counts")
+        counts.dtype = ir.DataType.BOOL
+        kept = self._add("Where", [counts, value, zero], f"{name}::unmasked")
+        kept.shape = value.shape
+        return kept
 
     def _as_candidate(self, value: ir.Value) -> ir.Value:
         """The reference's `value` in the candidate's scale and layout."""

@@ -40,14 +40,24 @@ def _each(
     """Claims of makers and readers of each misfit, in the narrowest format that holds its magnitude."""
     for node, row in evidence.rows.items():
         for value in float_operands(node, row):
-            if reason := misfit(evidence, value):
+            if reason := _misfit(evidence, node, value, misfit):
                 holder = evidence.holder(node, magnitude(evidence, value))
                 yield Claim(node=node, reason=_held(reason, holder), result=False, format=holder)
         for value in float_results(node, row):
-            if reason := misfit(evidence, value):
+            if reason := _misfit(evidence, node, value, misfit):
                 holder = evidence.holder(node, magnitude(evidence, value))
                 operands = not row.sums or row.op in WEIGHTED
                 yield Claim(node=node, reason=_held(reason, holder), operands=operands, format=holder)
+
+
+def _misfit(
+    evidence: Evidence, node: ir.Node, value: ir.Value, misfit: Callable[[Evidence, ir.Value], str | None]
+) -> str | None:
+    """Why a tensor does not fit where `node` reads or makes it; masked scores do fit, where nothing refuses them."""
+    if evidence.masks.of(node, value) is not None:
+        return None
+    reason, refused = misfit(evidence, value), evidence.masks.refused.get(node)
+    return f"{reason}; {refused}" if reason and refused else reason
 
 
 def _held(reason: str, holder: Format) -> str:
