@@ -133,6 +133,17 @@ def test_masked_rows_are_what_fp32_makes_of_them(form, case, low):
         )
 
 
+@pytest.mark.parametrize("named", [{"fp16": ("add", "softmax")}, {"fp16": ("fill", "mask", "add")}, {"bf16": ("add",)}])
+def test_a_user_may_ask_for_it(named):
+    reference, mixed = attention("selected"), attention("selected")
+    seen, _ = gathered(mixed, spec=PrecisionSpec(**named))
+    plan = policies.decide(seen, policy_file.settings(seen.spec, Path("engines/tiny")), {})
+    casts.apply(mixed, plan)
+    given = feeds(ADVERSARIAL["nothing valid"])
+    expected, found = (Session(model, as_written=True)(given)["y"] for model in (reference, emulate(mixed)))
+    np.testing.assert_allclose(found, expected, atol=0.2 if "bf16" in named else 0.02)
+
+
 @pytest.mark.parametrize("wide", [("add",), ("softmax",), ("add", "softmax")])
 def test_any_part_of_it_may_be_fp32(wide):
     reference, mixed = attention("selected"), attention("selected")
