@@ -133,6 +133,23 @@ def test_masked_rows_are_what_fp32_makes_of_them(form, case, low):
         )
 
 
+CAUSAL = {
+    "added": "[row] r = Unsqueeze(m, rows) [both] a = And(r, c) [fill] w = Where(a, zero, lowest) [add] t = Add(s, w)",
+    "overwritten": "[row] r = Unsqueeze(m, rows) [both] a = And(r, c) [add] t = Where(a, s, lowest)",
+}
+
+
+@pytest.mark.parametrize("form", CAUSAL)
+def test_left_padded_rows_of_a_causal_attention_have_no_valid_key_and_stay_uniform(form):
+    inputs = "bool[B, S] m, bool[S, S] c"
+    reference, mixed = attention(CAUSAL[form], inputs=inputs), attention(CAUSAL[form], inputs=inputs)
+    casts.apply(mixed, freed(mixed))
+    given = feeds([[False, False, False, True, True, True]]) | {"c": np.tri(6, dtype=bool)}
+    expected, found = (Session(model, as_written=True)(given)["y"] for model in (reference, emulate(mixed)))
+    np.testing.assert_allclose(found, expected, atol=0.02)
+    np.testing.assert_allclose(found[0, 0], given["v"][0].mean(axis=0), atol=0.002)
+
+
 @pytest.mark.parametrize("named", [{"fp16": ("add", "softmax")}, {"fp16": ("fill", "mask", "add")}, {"bf16": ("add",)}])
 def test_a_user_may_ask_for_it(named):
     reference, mixed = attention("selected"), attention("selected")
