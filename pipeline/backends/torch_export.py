@@ -22,6 +22,9 @@ from pipeline.graph import axes, modules
 
 SCOPES = "pkg.torch.onnx.name_scopes"
 CLASSES = "pkg.torch.onnx.class_hierarchy"
+OUTSIDE = "_empty_nn_module_stack_from_metadata_hook"
+"""What torch calls the module of what it traced outside any, such as sizes."""
+
 LOGGERS = ("torch", "torch.onnx", "torch.export", "torch.fx", "onnxscript", "onnx_ir")
 
 
@@ -204,8 +207,10 @@ def _module(node: ir.Node, prefix: str) -> tuple[str, str]:
     if len(scopes) < 2 or len(scopes) != len(classes):
         return "", ""
     path = str(scopes[-2])
-    if path in ("", prefix):
-        return "", "" if not path else str(classes[-2]).rpartition(".")[2]
+    if path in ("", OUTSIDE):
+        return "", ""
+    if path == prefix:
+        return "", str(classes[-2]).rpartition(".")[2]
     return path.removeprefix(f"{prefix}."), str(classes[-2]).rpartition(".")[2]
 
 

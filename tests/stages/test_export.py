@@ -213,6 +213,8 @@ def test_seeded_bert_agrees_with_torch_at_every_shape_and_kind_of_padding(engine
     assert found.provenance == weights.provenance
     assert "over 5 shapes" in found.checks[0].summary
     assert "padding (full, right, left, none)" in found.checks[0].summary
+    paths = {modules.module_of(node) for node in ir.load(found.path).graph}
+    assert {path.partition(".")[0] for path in paths} == {"", "embeddings", "encoder"}
 
 
 OVERFLOWS = """
