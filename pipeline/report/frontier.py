@@ -62,12 +62,21 @@ def reason(found: SearchResult) -> str:
             f"It is the cheapest that meets the budget; {what} are not told apart within {told}, and none that near "
             "has half its error and fewer fp32 nodes than the default policy's."
         )
-    gained = f"{chosen.sqnr_db - cheapest.sqnr_db:.1f} dB better on what the search saw"
     return (
         f"It is {price / least - 1:.2%} dearer than the cheapest that meets the budget "
         f"({cheapest.fp32_nodes} nodes in fp32, {cheapest.casts} casts, {figures.db(cheapest.sqnr_db)}), and {what} "
-        f"are not told apart within {told}; it is {gained}."
+        f"are not told apart within {told}; {_better(chosen, cheapest)}."
     )
+
+
+def _better(chosen: SearchPoint, cheapest: SearchPoint) -> str:
+    """What a plan has over the cheapest that costs do not tell from it: accuracy, or less in fp32 for hardly any."""
+    gained = chosen.sqnr_db - cheapest.sqnr_db
+    if gained > 0:
+        return f"it is {gained:.1f} dB better on what the search saw"
+    leaner = (("casts", cheapest.casts - chosen.casts), ("nodes in fp32", cheapest.fp32_nodes - chosen.fp32_nodes))
+    saved = " and ".join(f"{count} {what}" for what, count in leaner if count > 0)
+    return f"it saves {saved} for {-gained:.1f} dB on what the search saw"
 
 
 def share(found: SearchResult, point: SearchPoint) -> str:
