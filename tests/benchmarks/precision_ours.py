@@ -16,6 +16,7 @@ from pipeline.core.progress import Silent
 from pipeline.stages.calibrate import calibrate
 from pipeline.stages.convert import convert
 from pipeline.stages.mark import mark
+from pipeline.stages.rescale import rescale
 from pipeline.stages.search import search
 from tests.benchmarks.peers import ROOT
 
@@ -36,10 +37,21 @@ def main(name: str, policy: str, prepared: Path, batch: Path, out: Path) -> None
     one = replace(samples, calibration=SampleSet(batches=(batch,), samples=1, source="benchmark", licence="CC0-1.0"))
     quiet, engine = Silent(), trees.engine_tree(spec)
     ranges = calibrate(reference=reference, samples=one, low=spec.precision.low, out=out, progress=quiet)
+    (out / "rescaled").mkdir()
+    rescaled = rescale(
+        reference=reference,
+        ranges=ranges,
+        samples=one,
+        precision=spec.precision,
+        engine=engine,
+        out=out / "rescaled",
+        progress=quiet,
+    )
+    source, ranges = rescaled.model or reference, rescaled.ranges or ranges
     if policy == "search":
         plan = search(
             exported=serde.loads(OnnxModel, (prepared / "exported.json").read_bytes()),
-            reference=reference,
+            reference=source,
             ranges=ranges,
             precision=replace(spec.precision, policy=policy),
             samples=samples,
@@ -55,7 +67,7 @@ def main(name: str, policy: str, prepared: Path, batch: Path, out: Path) -> None
         ).plan
     else:
         plan = mark(
-            reference=reference,
+            reference=source,
             ranges=ranges,
             baseline=FusionBaseline(attentions=0, reason="not probed in this benchmark"),
             precision=spec.precision,
@@ -66,7 +78,7 @@ def main(name: str, policy: str, prepared: Path, batch: Path, out: Path) -> None
             out=out,
             progress=quiet,
         )
-    convert(reference=reference, rescaled=None, plan=plan, out=out, progress=quiet)
+    convert(reference=reference, rescaled=rescaled, plan=plan, out=out, progress=quiet)
 
 
 if __name__ == "__main__":
